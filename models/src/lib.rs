@@ -1,0 +1,1 @@
+//! Train conditional generative models and read them as differentiable likelihoods.
