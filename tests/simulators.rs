@@ -420,7 +420,7 @@ fn lognormal_posteriors_are_calibrated() {
 }
 
 #[test]
-#[ignore = "a minute: 1000 maps of the default size"]
+#[ignore = "half a minute: 1000 maps of the default size"]
 fn posteriors_of_large_fields_are_calibrated() {
     let field = LognormalField::new(Slab::default()).unwrap();
     let ranks = ranks(&field, |map| field.observe(map).unwrap(), 1000, 64, 109);
