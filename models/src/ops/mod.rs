@@ -1,0 +1,80 @@
+//! Compute what dfdx lacks on stable Rust, one folder an operation: the public function, a form composed
+//! of dfdx operations, and a kernel for the CPU.
+
+pub mod conv2d;
+pub mod modulated_silu;
+pub mod pixel_shuffle;
+pub(crate) mod simd;
+
+pub use conv2d::conv2d;
+pub use modulated_silu::modulated_silu;
+pub use pixel_shuffle::{Direction, pixel_shuffle};
+
+/// Adds to the gradient of a tensor.
+macro_rules! add_gradient {
+    ($gradients:expr, $tensor:expr, $delta:expr) => {{
+        let gradient = $gradients.get_or_alloc_mut($tensor)?;
+        for (g, d) in gradient.iter_mut().zip($delta.iter()) {
+            *g += *d;
+        }
+    }};
+}
+/// Takes the gradient of an operation's output: nothing reads it after that operation's own backward
+/// pass, so that its memory can go.
+macro_rules! take_gradient {
+    ($gradients:expr, $tensor:expr) => {
+        std::mem::take(&mut **$gradients.get_or_alloc_mut($tensor)?)
+    };
+}
+pub(crate) use {add_gradient, take_gradient};
+
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! Compare a kernel with its composed form, and both with finite differences.
+
+    use armilla_samplers::rng::{Purpose, stream};
+    use dfdx::{
+        shapes::Shape,
+        tensor::{Cpu, Gradients, NoneTape, OwnedTape, Tensor, TensorFromVec},
+        tensor_ops::{Backward, SumTo, TryMul},
+    };
+    use rand::RngExt;
+
+    use crate::device::{Maps, values};
+
+    /// Kernel against composed form: f32 rounding of sums of a few hundred terms.
+    pub const SAME: f32 = 1e-5;
+
+    /// Numbers in [−1, 1].
+    pub fn numbers(count: usize, seed: u64) -> Vec<f32> {
+        let mut stream = stream(seed, Purpose::Noise, 0);
+        (0..count).map(|_| 2.0 * stream.random::<f32>() - 1.0).collect()
+    }
+
+    pub fn tensor<S: Shape>(shape: S, seed: u64) -> Tensor<S, f32, Cpu> {
+        Cpu::default().tensor_from_vec(numbers(shape.num_elements(), seed), shape)
+    }
+
+    /// The gradients of Σ y · probe.
+    pub fn probe(y: Maps<Cpu, OwnedTape<f32, Cpu>>) -> (Vec<f32>, Gradients<f32, Cpu>) {
+        use dfdx::tensor::SplitTape;
+        let (y, tape) = y.split_tape();
+        let out = values(&y).to_vec();
+        let shape = *dfdx::shapes::HasShape::shape(&y);
+        use dfdx::tensor::PutTape;
+        let loss = y.put_tape(tape).try_mul(tensor(shape, 77)).unwrap().sum();
+        (out, loss.backward())
+    }
+
+    pub fn gradient<S: Shape>(gradients: &Gradients<f32, Cpu>, of: &Tensor<S, f32, Cpu, NoneTape>) -> Vec<f32> {
+        values(&gradients.get(of)).to_vec()
+    }
+
+    /// Largest difference over the larger list's scale.
+    pub fn difference(a: &[f32], b: &[f32]) -> f32 {
+        assert_eq!(a.len(), b.len());
+        let scale = a.iter().chain(b).fold(1e-30f32, |m, v| m.max(v.abs()));
+        a.iter().zip(b).fold(0.0f32, |m, (a, b)| m.max((a - b).abs())) / scale
+    }
+}
