@@ -2,6 +2,7 @@
 
 pub use crate::density::{Density, DifferentiableDensity};
 pub use crate::error::{EvalError, SampleError};
+pub use crate::grid::Grid;
 pub use crate::hmc::Hmc;
 pub use crate::likelihood::{DifferentiableLikelihood, Likelihood, Points};
 pub use crate::metropolis::MetropolisHastings;
