@@ -8,7 +8,6 @@ use crate::density::Density;
 use crate::error::{EvalError, SampleError};
 use crate::likelihood::{Likelihood, Points};
 use crate::posterior::Posterior;
-use crate::prior::Distribution;
 use crate::run::{Run, RunOptions, StopReason};
 use crate::sampler::Sampler;
 use crate::surface::{Axis, Surface};
@@ -76,15 +75,25 @@ impl Grid {
         run: &RunOptions,
     ) -> Result<Surface, SampleError> {
         let bounds = self.check(posterior)?;
-        let mut surface = self.pass(posterior, run, &bounds)?;
+        let evaluated = AtomicU64::new(0);
+        let mut surface = self.pass(posterior, run, &bounds, &evaluated)?;
         if self.refine && surface.stop == StopReason::Completed {
             let inner = holding_mass(&surface);
             if inner != bounds {
-                let first = surface.evaluations;
-                surface = self.pass(posterior, run, &inner)?;
-                surface.evaluations.values += first.values;
+                // A whole coarse grid is worth more than part of a fine one.
+                match self.pass(posterior, run, &inner, &evaluated) {
+                    Ok(fine) if fine.stop == StopReason::Completed => surface = fine,
+                    Ok(cut) => surface.stop = cut.stop,
+                    Err(error) => {
+                        surface.stop = StopReason::Fatal {
+                            chain: 0,
+                            message: error.to_string(),
+                        }
+                    }
+                }
             }
         }
+        surface.evaluations.values = evaluated.into_inner();
         judge(posterior, &mut surface);
         Ok(surface)
     }
@@ -128,6 +137,7 @@ impl Grid {
         posterior: &Posterior<L>,
         run: &RunOptions,
         bounds: &[(f64, f64)],
+        evaluated: &AtomicU64,
     ) -> Result<Surface, SampleError> {
         let parameters = posterior
             .prior()
@@ -147,7 +157,7 @@ impl Grid {
             run,
             cells,
             done: AtomicUsize::new(0),
-            evaluated: AtomicU64::new(0),
+            evaluated,
             failed_from: AtomicUsize::new(usize::MAX),
         };
         let axes = &surface.axes;
@@ -157,8 +167,6 @@ impl Grid {
             .enumerate()
             .map(|(index, out)| chunks.evaluate(axes, index * self.batch_size, out))
             .collect();
-        surface.evaluations.values = chunks.evaluated.into_inner();
-
         if let Some(index) = failures.iter().position(|failure| failure.is_err()) {
             let message = failures[index].as_ref().err().cloned().unwrap_or_default();
             surface.evaluated = index * self.batch_size;
@@ -202,7 +210,7 @@ struct Chunks<'a, L> {
     run: &'a RunOptions,
     cells: usize,
     done: AtomicUsize,
-    evaluated: AtomicU64,
+    evaluated: &'a AtomicU64,
     /// The lowest cell whose chunk failed for good. Chunks above are in vain; those below are not, so what
     /// is kept does not depend on the threads.
     failed_from: AtomicUsize,

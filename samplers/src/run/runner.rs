@@ -115,7 +115,6 @@ where
 {
     let dim = target.dim();
     let mut rng = stream(options.seed, Purpose::Chain, index as u64);
-    let mut state = start(target, options, index, &mut kernel, &mut rng)?;
     let mut chain = Chain {
         draws: Vec::with_capacity(options.draws * dim),
         log_density: Vec::with_capacity(options.draws),
@@ -132,6 +131,12 @@ where
         })
     };
 
+    let mut state = match start(target, options, index, &mut kernel, &mut rng) {
+        Ok(state) => state,
+        // Other chains may have drawn something before.
+        Err(SampleError::Eval(error)) => return stopped(chain, error),
+        Err(error) => return Err(error),
+    };
     adaptation.begin(&mut kernel);
     for step in 1..=options.warmup {
         let tuned = kernel.step(target, &mut state, &mut rng).and_then(|report| {
