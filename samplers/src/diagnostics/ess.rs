@@ -51,7 +51,7 @@ fn plain(chains: &[Vec<f64>]) -> Option<f64> {
     let shrink = (n as f64 - 1.0) / n as f64;
     let total = within * shrink + variance(&means);
     // Equality is exact for constant chains; rounding in the mean may leave a variance of its square.
-    if !(total > f64::EPSILON.powi(2) * mean(&means).powi(2)) {
+    if total.is_nan() || total <= f64::EPSILON.powi(2) * mean(&means).powi(2) {
         return None;
     }
     let autocovariance = |lag: usize| {

@@ -99,8 +99,7 @@ impl HmcKernel {
             };
             Self::kick(&mut momentum, &state.gradient, 0.5 * self.step_size);
             let error = self.kinetic_energy(&momentum) - state.log_density - energy;
-            // Written so that NaN diverges too.
-            if !(error < DIVERGENCE) {
+            if error.is_nan() || error > DIVERGENCE {
                 return Ok(End::Diverged);
             }
         }

@@ -35,22 +35,28 @@ const LEAST_GAIN: f64 = 1e-7;
 /// A gradient below this many nats per unit of z is none.
 const LEAST_GRADIENT: f64 = 1e-6;
 
+struct Point {
+    z: Vec<f64>,
+    value: f64,
+    gradient: Vec<f64>,
+}
+
 /// The objective as argmin wants it, in units of its first gradient, so that the first step is no longer
 /// than the prior is wide. Value and gradient are asked for separately at the same point: the last one is
 /// remembered.
 struct Scaled<'a, L> {
     objective: &'a Objective<'a, L>,
     scale: f64,
-    last: RefCell<Option<(Vec<f64>, f64, Vec<f64>)>>,
+    last: RefCell<Option<Point>>,
     trace: RefCell<Trace>,
 }
 
 impl<L: DifferentiableLikelihood> Scaled<'_, L> {
     fn at(&self, z: &[f64]) -> Result<(f64, Vec<f64>), Error> {
-        if let Some((at, value, gradient)) = &*self.last.borrow()
-            && at == z
+        if let Some(last) = &*self.last.borrow()
+            && last.z == z
         {
-            return Ok((*value, gradient.clone()));
+            return Ok((last.value, last.gradient.clone()));
         }
         let mut gradient = vec![0.0; z.len()];
         let value = match self.objective.value_and_gradient(z, &mut gradient) {
@@ -69,9 +75,14 @@ impl<L: DifferentiableLikelihood> Scaled<'_, L> {
                 best + 100.0 * (1.0 + best.abs())
             }
         };
-        let scaled: Vec<f64> = gradient.iter().map(|g| g / self.scale).collect();
-        *self.last.borrow_mut() = Some((z.to_vec(), value / self.scale, scaled.clone()));
-        Ok((value / self.scale, scaled))
+        gradient.iter_mut().for_each(|g| *g /= self.scale);
+        let value = value / self.scale;
+        *self.last.borrow_mut() = Some(Point {
+            z: z.to_vec(),
+            value,
+            gradient: gradient.clone(),
+        });
+        Ok((value, gradient))
     }
 }
 
