@@ -537,6 +537,42 @@ mod tests {
     }
 
     #[test]
+    fn single_precision_is_enough() {
+        struct Single(Toy);
+        impl Likelihood for Single {
+            fn dim(&self) -> usize {
+                2
+            }
+            fn log_likelihood(&self, x: &[f64]) -> Result<f64, EvalError> {
+                self.value_and_gradient(x, &mut [0.0; 2])
+            }
+        }
+        impl DifferentiableLikelihood for Single {
+            fn value_and_gradient(&self, x: &[f64], gradient: &mut [f64]) -> Result<f64, EvalError> {
+                // On top of a constant of a thousand nats, as networks have it.
+                let value = self.0.value_and_gradient(x, gradient)? - 1000.0;
+                gradient.iter_mut().for_each(|g| *g = f64::from(*g as f32));
+                Ok(f64::from(value as f32))
+            }
+        }
+        let single = Posterior::new(posterior(0.5).prior().clone(), Single(Toy { ln_b: 0.5 })).unwrap();
+        for optimiser in optimisers() {
+            let run = Mle { optimiser, starts: 2 }
+                .sample(&single, &RunOptions::default())
+                .unwrap();
+            assert!(
+                run.estimate.as_ref().is_some_and(|estimate| estimate.converged),
+                "{:?}",
+                run.estimate
+            );
+            let summary = run.summary();
+            assert!((summary.parameters[0].mean - 0.45).abs() < 0.02, "{summary}");
+            assert!((summary.parameters[0].sd / 0.2 - 1.0).abs() < 0.06, "{summary}");
+            assert!(summary.warnings.is_empty(), "{summary}");
+        }
+    }
+
+    #[test]
     fn a_flat_direction_falls_back_on_the_prior() {
         struct Flat;
         impl Likelihood for Flat {
