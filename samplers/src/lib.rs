@@ -1,8 +1,64 @@
 //! Sample posteriors: interchangeable samplers over composed likelihoods and priors, without networks.
+//!
+//! A [`Prior`] names the parameters, a [`Likelihood`] is yours, a [`Posterior`] composes the two on the
+//! real line, and every [`Sampler`] turns it into the same [`Run`]:
+//!
+//! | sampler | needs | gives |
+//! |---|---|---|
+//! | [`Hmc`] | a gradient | chains |
+//! | [`MetropolisHastings`] | a value | chains |
+//! | [`Grid`] | a value, few parameters | weighted cells, evidence |
+//! | [`Mle`], [`Map`] | a gradient | an optimum, and draws about it |
+//!
+//! ```
+//! use armilla_samplers::prelude::*;
+//!
+//! /// Counts in equal times, from a source of unknown rate.
+//! struct Counts(Vec<f64>);
+//!
+//! impl Likelihood for Counts {
+//!     fn dim(&self) -> usize { 1 }
+//!     fn log_likelihood(&self, x: &[f64]) -> Result<f64, EvalError> {
+//!         Ok(self.0.iter().map(|n| n * x[0].ln() - x[0]).sum())
+//!     }
+//! }
+//!
+//! let prior = Prior::new().with("rate", LogUniform::new(0.1, 100.0)?)?;
+//! let posterior = Posterior::new(prior, Counts(vec![3.0, 5.0, 4.0, 8.0]))?;
+//! let run = MetropolisHastings::default().sample(&posterior, &RunOptions::default())?;
+//! let rate = &run.summary().parameters[0];
+//! // The posterior is a gamma distribution of shape 20 and rate 4.
+//! assert!((rate.mean - 5.0).abs() < 0.2 && (rate.sd - 20f64.sqrt() / 4.0).abs() < 0.2);
+//! # Ok::<(), SampleError>(())
+//! ```
 
+mod adapt;
+pub mod bijector;
+pub mod density;
+pub mod diagnostics;
 pub mod error;
+pub mod grid;
+pub mod hmc;
 pub mod likelihood;
+pub mod metropolis;
+mod normal_quantile;
+pub mod optimise;
+pub mod posterior;
+pub mod prelude;
+pub mod prior;
 pub mod rng;
+pub mod run;
+pub mod sampler;
+pub mod surface;
 
+pub use density::{Density, DifferentiableDensity};
 pub use error::{EvalError, SampleError};
+pub use grid::Grid;
+pub use hmc::Hmc;
 pub use likelihood::{DifferentiableLikelihood, Likelihood, Points};
+pub use metropolis::MetropolisHastings;
+pub use optimise::{Map, Mle};
+pub use posterior::Posterior;
+pub use prior::Prior;
+pub use run::{Run, RunOptions};
+pub use sampler::Sampler;

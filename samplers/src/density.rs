@@ -1,0 +1,137 @@
+//! Give samplers an unnormalised log density on the real line, with or without its gradient.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rand::Rng;
+
+use crate::error::EvalError;
+use crate::likelihood::Points;
+use crate::run::Evaluations;
+
+/// An unnormalised log density over z on the real line, and the way from z to named parameters x in
+/// physical units. [`Posterior`](crate::Posterior) is one; a target of another kind can be too.
+pub trait Density: Send + Sync {
+    /// The number of parameters.
+    fn dim(&self) -> usize;
+
+    /// The names of the parameters.
+    fn names(&self) -> &[String];
+
+    /// The log density in z (the Jacobian of the way to x included); `-inf` outside the support.
+    ///
+    /// # Errors
+    /// `Recoverable` where this point cannot be evaluated, `Fatal` where none can.
+    fn log_density(&self, z: &[f64]) -> Result<f64, EvalError>;
+
+    /// Many points at once, into `out` (one number each). The default loops.
+    ///
+    /// # Errors
+    /// As for one point; the first error ends the batch.
+    fn log_density_batch(&self, zs: Points<'_>, out: &mut [f64]) -> Result<(), EvalError> {
+        for (z, o) in zs.iter().zip(out) {
+            *o = self.log_density(z)?;
+        }
+        Ok(())
+    }
+
+    /// Writes to `x` the parameters in physical units at `z`.
+    fn to_physical(&self, z: &[f64], x: &mut [f64]);
+
+    /// ln |dx/dz|: the log density in z less this is the log density in x.
+    fn ln_jacobian(&self, z: &[f64]) -> f64;
+
+    /// A starting point: a draw of z from the prior.
+    fn initial(&self, rng: &mut dyn Rng) -> Vec<f64>;
+}
+
+/// A density that knows its gradient.
+pub trait DifferentiableDensity: Density {
+    /// The log density and its gradient in z, written to `gradient` (`dim()` numbers).
+    ///
+    /// # Errors
+    /// As for `log_density`.
+    fn value_and_gradient(&self, z: &[f64], gradient: &mut [f64]) -> Result<f64, EvalError>;
+
+    /// Many points at once: one value each, `dim()` derivatives each. The default loops.
+    ///
+    /// # Errors
+    /// As for one point; the first error ends the batch.
+    fn value_and_gradient_batch(
+        &self,
+        zs: Points<'_>,
+        values: &mut [f64],
+        gradients: &mut [f64],
+    ) -> Result<(), EvalError> {
+        let points = zs.iter().zip(values).zip(gradients.chunks_exact_mut(zs.dim()));
+        for ((z, value), gradient) in points {
+            *value = self.value_and_gradient(z, gradient)?;
+        }
+        Ok(())
+    }
+}
+
+/// A density that counts what is asked of it.
+pub(crate) struct Counted<'a, T: ?Sized> {
+    target: &'a T,
+    values: AtomicU64,
+    gradients: AtomicU64,
+}
+
+impl<'a, T: ?Sized> Counted<'a, T> {
+    pub(crate) fn new(target: &'a T) -> Self {
+        Self {
+            target,
+            values: AtomicU64::new(0),
+            gradients: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn evaluations(&self) -> Evaluations {
+        Evaluations {
+            values: self.values.load(Ordering::Relaxed),
+            gradients: self.gradients.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl<T: Density + ?Sized> Density for Counted<'_, T> {
+    fn dim(&self) -> usize {
+        self.target.dim()
+    }
+    fn names(&self) -> &[String] {
+        self.target.names()
+    }
+    fn log_density(&self, z: &[f64]) -> Result<f64, EvalError> {
+        self.values.fetch_add(1, Ordering::Relaxed);
+        self.target.log_density(z)
+    }
+    fn log_density_batch(&self, zs: Points<'_>, out: &mut [f64]) -> Result<(), EvalError> {
+        self.values.fetch_add(zs.len() as u64, Ordering::Relaxed);
+        self.target.log_density_batch(zs, out)
+    }
+    fn to_physical(&self, z: &[f64], x: &mut [f64]) {
+        self.target.to_physical(z, x);
+    }
+    fn ln_jacobian(&self, z: &[f64]) -> f64 {
+        self.target.ln_jacobian(z)
+    }
+    fn initial(&self, rng: &mut dyn Rng) -> Vec<f64> {
+        self.target.initial(rng)
+    }
+}
+
+impl<T: DifferentiableDensity + ?Sized> DifferentiableDensity for Counted<'_, T> {
+    fn value_and_gradient(&self, z: &[f64], gradient: &mut [f64]) -> Result<f64, EvalError> {
+        self.gradients.fetch_add(1, Ordering::Relaxed);
+        self.target.value_and_gradient(z, gradient)
+    }
+    fn value_and_gradient_batch(
+        &self,
+        zs: Points<'_>,
+        values: &mut [f64],
+        gradients: &mut [f64],
+    ) -> Result<(), EvalError> {
+        self.gradients.fetch_add(zs.len() as u64, Ordering::Relaxed);
+        self.target.value_and_gradient_batch(zs, values, gradients)
+    }
+}

@@ -1,0 +1,70 @@
+//! Follow the gradient's flow over the posterior: `Hmc`, and its kernel and adaptation.
+
+mod adaptation;
+mod kernel;
+
+use crate::density::{Counted, DifferentiableDensity};
+use crate::error::SampleError;
+use crate::run::runner::run_chains;
+use crate::run::{Run, RunOptions};
+use crate::sampler::Sampler;
+
+use adaptation::HmcAdaptation;
+use kernel::HmcKernel;
+
+/// Hamiltonian Monte Carlo (Duane et al. 1987, doi:10.1016/0370-2693(87)91197-X; Neal 2011, arXiv
+/// 1206.1901) on the real line.
+///
+/// During warm-up the step size aims at an acceptance by dual averaging (Hoffman & Gelman 2014, arXiv
+/// 1111.4246) and the diagonal metric follows the variances of the chain in Stan's windows. Path lengths
+/// are drawn at random, so that no direction comes full circle.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Hmc {
+    /// The acceptance aimed at.
+    pub target_acceptance: f64,
+    /// The mean path length, in standard deviations of the posterior. Of a Gaussian, π/2 forgets the start.
+    pub path_length: f64,
+    /// The most leapfrog steps, and so gradients, per draw.
+    pub max_leapfrogs: usize,
+}
+
+impl Default for Hmc {
+    fn default() -> Self {
+        Self {
+            target_acceptance: 0.8,
+            path_length: std::f64::consts::FRAC_PI_2,
+            max_leapfrogs: 64,
+        }
+    }
+}
+
+impl<T: DifferentiableDensity + ?Sized> Sampler<T> for Hmc {
+    fn sample(&self, target: &T, run: &RunOptions) -> Result<Run, SampleError> {
+        let invalid = |message: String| Err(SampleError::Invalid(message));
+        if !(0.0 < self.target_acceptance && self.target_acceptance < 1.0) {
+            return invalid(format!(
+                "target_acceptance is {}: choose it between 0 and 1",
+                self.target_acceptance
+            ));
+        }
+        if !(self.path_length > 0.0 && self.path_length.is_finite()) {
+            return invalid(format!(
+                "path_length is {}: choose a positive one",
+                self.path_length
+            ));
+        }
+        if self.max_leapfrogs == 0 {
+            return invalid("max_leapfrogs is 0: allow at least one".into());
+        }
+        let dim = target.dim();
+        let kernel = HmcKernel::new(*self, dim);
+        let adaptation = HmcAdaptation::new(*self, dim, run.warmup);
+        run_chains(
+            "Hamiltonian Monte Carlo",
+            &Counted::new(target),
+            run,
+            &kernel,
+            &adaptation,
+        )
+    }
+}

@@ -1,0 +1,266 @@
+//! Hold what samplers are told and what they return: `RunOptions`, `Run`, `Summary`.
+
+pub(crate) mod runner;
+mod summary;
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::error::SampleError;
+
+pub use summary::{ParameterSummary, Summary};
+
+/// How far a run has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Which chain, or which start of an optimiser; 0 for a grid.
+    pub chain: usize,
+    /// Steps done: warm-up and draws, iterations, or cells.
+    pub step: usize,
+    /// Steps in all.
+    pub total: usize,
+}
+
+/// Called from worker threads after every step.
+pub type ProgressCallback = Arc<dyn Fn(Progress) + Send + Sync>;
+
+/// What every sampler is told.
+///
+/// ```
+/// use armilla_samplers::run::RunOptions;
+/// let run = RunOptions { seed: 7, draws: 500, ..RunOptions::default() };
+/// assert_eq!(run.chains, 4);
+/// ```
+#[derive(Clone)]
+pub struct RunOptions {
+    /// The only source of randomness.
+    pub seed: u64,
+    /// Independent chains, run in parallel.
+    pub chains: usize,
+    /// Steps per chain that tune the sampler and are thrown away.
+    pub warmup: usize,
+    /// Draws kept per chain.
+    pub draws: usize,
+    /// Called after every step.
+    pub progress: Option<ProgressCallback>,
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            chains: 4,
+            warmup: 1000,
+            draws: 1000,
+            progress: None,
+        }
+    }
+}
+
+impl std::fmt::Debug for RunOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RunOptions")
+            .field("seed", &self.seed)
+            .field("chains", &self.chains)
+            .field("warmup", &self.warmup)
+            .field("draws", &self.draws)
+            .finish_non_exhaustive()
+    }
+}
+
+impl RunOptions {
+    /// Calls `progress`, if there is one.
+    pub(crate) fn report(&self, chain: usize, step: usize, total: usize) {
+        if let Some(progress) = &self.progress {
+            progress(Progress { chain, step, total });
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), SampleError> {
+        if self.chains == 0 {
+            return Err(SampleError::Invalid("chains is 0: ask for at least one".into()));
+        }
+        Ok(())
+    }
+}
+
+/// Evaluations spent, over all chains.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Evaluations {
+    /// Densities without a gradient.
+    pub values: u64,
+    /// Densities together with their gradient.
+    pub gradients: u64,
+}
+
+/// Why a run ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum StopReason {
+    /// All that was asked for was done.
+    Completed,
+    /// The target failed for good; what was drawn before is kept.
+    Fatal {
+        /// The first chain (or start) that met the failure.
+        chain: usize,
+        /// What the target said.
+        message: String,
+    },
+}
+
+/// What one step of a chain did.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Step {
+    /// The probability with which the proposal was accepted.
+    pub acceptance: f64,
+    /// Whether the proposal failed: a recoverable error, or an energy that ran away.
+    pub diverged: bool,
+}
+
+/// The draws of one chain.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Chain {
+    /// Draws × parameters in physical units, one draw after the other.
+    pub draws: Vec<f64>,
+    /// The log density of each draw in physical units: ln p(data | x) + ln p(x).
+    pub log_density: Vec<f64>,
+    /// The log weight of each draw; absent where all weigh the same.
+    pub log_weights: Option<Vec<f64>>,
+    /// One report for each draw; empty where the method has no steps.
+    pub steps: Vec<Step>,
+    /// Divergences during warm-up.
+    pub warmup_divergences: usize,
+    /// The step size (HMC) or proposal scale (Metropolis) after warm-up.
+    pub step_size: Option<f64>,
+}
+
+impl Chain {
+    /// The number of draws.
+    pub fn len(&self) -> usize {
+        self.log_density.len()
+    }
+
+    /// Whether nothing was drawn.
+    pub fn is_empty(&self) -> bool {
+        self.log_density.is_empty()
+    }
+
+    /// The mean probability of acceptance over the draws.
+    pub fn acceptance(&self) -> Option<f64> {
+        let sum: f64 = self.steps.iter().map(|step| step.acceptance).sum();
+        (!self.steps.is_empty()).then(|| sum / self.steps.len() as f64)
+    }
+
+    /// How many draws followed a divergence.
+    pub fn divergences(&self) -> usize {
+        self.steps.iter().filter(|step| step.diverged).count()
+    }
+}
+
+/// The best point an optimiser found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Estimate {
+    /// The point in physical units.
+    pub x: Vec<f64>,
+    /// ln p(data | x) there.
+    pub log_likelihood: f64,
+    /// ln p(data | x) + ln p(x) there.
+    pub log_density: f64,
+    /// Whether what is left to gain is negligible, judged from gradient and curvature at the point, not
+    /// from how the optimiser ended. It is a local statement.
+    pub converged: bool,
+    /// How the optimiser ended, in words.
+    pub status: String,
+    /// The objective's negative (−ln p(data | x), for MAP less ln p(x)) after each iteration of the best
+    /// start.
+    pub history: Vec<f64>,
+    /// The best objective's negative of every start; `None` where a start failed.
+    pub starts: Vec<Option<f64>>,
+}
+
+/// What every sampler returns: named draws, and how they came about.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Run {
+    /// The method, in words.
+    pub method: String,
+    /// The names of the parameters.
+    pub names: Vec<String>,
+    /// The draws.
+    pub chains: Vec<Chain>,
+    /// Why it ended.
+    pub stop: StopReason,
+    /// Evaluations spent.
+    pub evaluations: Evaluations,
+    /// What the draws are instead of draws from the posterior, if they are something else.
+    pub approximation: Option<String>,
+    /// The optimum, where one was sought.
+    pub estimate: Option<Estimate>,
+    /// ln ∫ p(data | x) p(x) dx, where the method computes it.
+    pub log_evidence: Option<f64>,
+    /// What the sampler itself has to say against its result.
+    pub warnings: Vec<String>,
+}
+
+impl Run {
+    /// The number of parameters.
+    pub fn dim(&self) -> usize {
+        self.names.len()
+    }
+
+    /// The number of draws over all chains.
+    pub fn len(&self) -> usize {
+        self.chains.iter().map(Chain::len).sum()
+    }
+
+    /// Whether nothing was drawn.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All draws in chain order, `dim()` numbers each.
+    pub fn draws(&self) -> impl Iterator<Item = &[f64]> {
+        // A run has at least one parameter, as a posterior does; `max` keeps an empty one from panicking.
+        self.chains
+            .iter()
+            .flat_map(|chain| chain.draws.chunks_exact(self.dim().max(1)))
+    }
+
+    /// The weight of each draw in the order of `draws`, with sum one.
+    pub fn weights(&self) -> Vec<f64> {
+        let log_weights = self.chains.iter().flat_map(|chain| match &chain.log_weights {
+            Some(log_weights) => log_weights.clone(),
+            None => vec![0.0; chain.len()],
+        });
+        let mut weights: Vec<f64> = log_weights.collect();
+        let largest = weights.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        if largest > f64::NEG_INFINITY {
+            weights
+                .iter_mut()
+                .for_each(|weight| *weight = (*weight - largest).exp());
+            let sum: f64 = weights.iter().sum();
+            weights.iter_mut().for_each(|weight| *weight /= sum);
+        } else {
+            weights.fill(0.0);
+        }
+        weights
+    }
+
+    /// Parameter `index` of all draws, one vector per chain.
+    pub fn parameter(&self, index: usize) -> Vec<Vec<f64>> {
+        let column = |chain: &Chain| {
+            chain
+                .draws
+                .iter()
+                .skip(index)
+                .step_by(self.dim())
+                .copied()
+                .collect()
+        };
+        self.chains.iter().map(column).collect()
+    }
+
+    /// Means, quantiles, diagnostics and warnings.
+    pub fn summary(&self) -> Summary {
+        Summary::new(self)
+    }
+}

@@ -1,0 +1,440 @@
+//! Hold every sampler to the same promises.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use armilla_samplers::prelude::*;
+
+/// A correlated normal likelihood that can be made to fail.
+struct Toy {
+    evaluations: AtomicUsize,
+    failure: Failure,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Failure {
+    Never,
+    /// Every point is NaN.
+    Nan,
+    /// Every point gives a recoverable error.
+    Recoverable,
+    /// Points with a > 0.6 give a recoverable error, those with b > 3.5 NaN.
+    Partly,
+    /// Everything fails for good after so many evaluations.
+    FatalAfter(usize),
+}
+
+fn toy(failure: Failure) -> Posterior<Toy> {
+    let prior = Prior::new().with("a", Uniform::new(0.0, 1.0).unwrap()).unwrap();
+    let prior = prior.with("b", LogUniform::new(0.25, 4.0).unwrap()).unwrap();
+    Posterior::new(
+        prior,
+        Toy {
+            evaluations: AtomicUsize::new(0),
+            failure,
+        },
+    )
+    .unwrap()
+}
+
+impl Likelihood for Toy {
+    fn dim(&self) -> usize {
+        2
+    }
+    fn log_likelihood(&self, x: &[f64]) -> Result<f64, EvalError> {
+        self.value_and_gradient(x, &mut [0.0; 2])
+    }
+}
+
+impl DifferentiableLikelihood for Toy {
+    fn value_and_gradient(&self, x: &[f64], gradient: &mut [f64]) -> Result<f64, EvalError> {
+        let count = self.evaluations.fetch_add(1, Ordering::Relaxed);
+        let recoverable = || Err(EvalError::Recoverable(format!("no value at a = {}", x[0])));
+        match self.failure {
+            Failure::Nan => return Ok(f64::NAN),
+            Failure::Recoverable => return recoverable(),
+            Failure::Partly if x[0] > 0.6 => return recoverable(),
+            Failure::Partly if x[1] > 3.5 => return Ok(f64::NAN),
+            Failure::FatalAfter(most) if count >= most => {
+                return Err(EvalError::Fatal("the device is gone".into()));
+            }
+            _ => {}
+        }
+        let (u, v) = ((x[0] - 0.5) / 0.1, (x[1] - 2.0) / 0.5);
+        gradient[0] = -(u - 0.6 * v) / 0.64 / 0.1;
+        gradient[1] = -(v - 0.6 * u) / 0.64 / 0.5;
+        Ok(-0.5 * (u * u - 1.2 * u * v + v * v) / 0.64)
+    }
+}
+
+type Named<T> = (&'static str, Box<dyn Sampler<T> + Sync>);
+
+fn samplers() -> Vec<Named<Posterior<Toy>>> {
+    let adam = Optimiser::Adam(Adam {
+        iterations: 200,
+        ..Adam::default()
+    });
+    vec![
+        ("metropolis", Box::new(MetropolisHastings::default())),
+        ("hmc", Box::new(Hmc::default())),
+        ("grid", Box::new(Grid::new(20))),
+        (
+            "refined grid",
+            Box::new(Grid {
+                refine: true,
+                batch_size: 7,
+                ..Grid::new(12)
+            }),
+        ),
+        ("mle lbfgs", Box::new(Mle::default())),
+        (
+            "mle adam",
+            Box::new(Mle {
+                optimiser: adam,
+                ..Mle::default()
+            }),
+        ),
+        ("map lbfgs", Box::new(Map::default())),
+        (
+            "map adam",
+            Box::new(Map {
+                optimiser: adam,
+                ..Map::default()
+            }),
+        ),
+    ]
+}
+
+fn options() -> RunOptions {
+    RunOptions {
+        seed: 11,
+        chains: 3,
+        warmup: 120,
+        draws: 80,
+        progress: None,
+    }
+}
+
+/// All numbers of a run as bits, in which NaN equals itself.
+fn bits(run: &Run) -> Vec<u64> {
+    let chains = run.chains.iter().flat_map(|chain| {
+        let weights = chain.log_weights.iter().flatten();
+        chain
+            .draws
+            .iter()
+            .chain(&chain.log_density)
+            .chain(weights)
+            .chain(&chain.step_size)
+    });
+    let estimate = run
+        .estimate
+        .iter()
+        .flat_map(|estimate| estimate.x.iter().chain(&estimate.history));
+    chains.chain(estimate).map(|x| x.to_bits()).collect()
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bits_whatever_the_number_of_threads() {
+    for (name, sampler) in samplers() {
+        let with_threads = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .unwrap();
+            pool.install(|| sampler.sample(&toy(Failure::Partly), &options()).unwrap())
+        };
+        let one = with_threads(1);
+        assert!(!one.is_empty() && one.names == ["a", "b"], "{name}");
+        for threads in [1, 2, 5] {
+            let other = with_threads(threads);
+            assert!(bits(&one) == bits(&other), "{name} differs on {threads} threads");
+            assert_eq!(one.evaluations, other.evaluations, "{name}");
+            assert_eq!(one.summary().to_string(), other.summary().to_string(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn another_seed_gives_other_draws() {
+    for (name, sampler) in samplers().into_iter().filter(|(name, _)| !name.contains("grid")) {
+        let of_seed = |seed| {
+            sampler
+                .sample(&toy(Failure::Never), &RunOptions { seed, ..options() })
+                .unwrap()
+        };
+        assert!(of_seed(1).chains[0].draws != of_seed(2).chains[0].draws, "{name}");
+        let run = of_seed(1);
+        assert!(run.chains[0].draws != run.chains[1].draws, "{name}");
+    }
+}
+
+#[test]
+fn runs_are_well_formed_and_count_their_evaluations() {
+    for (name, sampler) in samplers() {
+        let posterior = toy(Failure::Never);
+        let run = sampler.sample(&posterior, &options()).unwrap();
+        assert_eq!(run.stop, StopReason::Completed, "{name}");
+        let spent = run.evaluations.values + run.evaluations.gradients;
+        assert_eq!(
+            spent,
+            posterior.likelihood().evaluations.load(Ordering::Relaxed) as u64,
+            "{name}"
+        );
+        for chain in &run.chains {
+            assert_eq!(chain.draws.len(), 2 * chain.len(), "{name}");
+            assert!(
+                chain
+                    .log_weights
+                    .as_ref()
+                    .is_none_or(|weights| weights.len() == chain.len()),
+                "{name}"
+            );
+        }
+        assert_eq!(run.draws().count(), run.len(), "{name}");
+        assert!(run.draws().all(|x| posterior.prior().contains(x)), "{name}");
+        assert!((run.weights().iter().sum::<f64>() - 1.0).abs() < 1e-12, "{name}");
+        if run.approximation.is_none() {
+            for (x, log_density) in run
+                .draws()
+                .zip(run.chains.iter().flat_map(|chain| &chain.log_density))
+            {
+                let expected = posterior.log_density_physical(x).unwrap();
+                assert!(
+                    (log_density - expected).abs() < 1e-9 * (1.0 + expected.abs()),
+                    "{name}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_likelihood_that_is_never_a_number_has_no_start() {
+    for failure in [Failure::Nan, Failure::Recoverable] {
+        for (name, sampler) in samplers() {
+            let error = sampler.sample(&toy(failure), &options()).unwrap_err();
+            let SampleError::NoStart { last, .. } = &error else {
+                panic!("{name}: {error}")
+            };
+            assert!(last.contains("a = "), "{name} does not name the point: {last}");
+        }
+    }
+}
+
+#[test]
+fn failing_points_are_rejected_and_told() {
+    for (name, sampler) in samplers() {
+        let run = sampler
+            .sample(
+                &toy(Failure::Partly),
+                &RunOptions {
+                    draws: 400,
+                    ..options()
+                },
+            )
+            .unwrap();
+        let weights = run.weights();
+        if run.approximation.is_none() {
+            let failed = run
+                .draws()
+                .zip(weights)
+                .filter(|(x, weight)| *weight > 0.0 && (x[0] > 0.6 || x[1] > 3.5));
+            assert_eq!(failed.count(), 0, "{name}");
+            let warnings = run.summary().warnings.join("\n");
+            assert!(
+                warnings.contains("failed") || warnings.contains("followed"),
+                "{name}: {warnings}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_fatal_error_ends_the_run_and_keeps_what_was_drawn() {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    for (name, sampler) in samplers() {
+        let whole = sampler.sample(&toy(Failure::Never), &options()).unwrap();
+        let spent = (whole.evaluations.values + whole.evaluations.gradients) as usize;
+        // Chains and starts run one after the other on one thread: half the evaluations end the second.
+        let posterior = toy(Failure::FatalAfter(spent / 2));
+        let run = pool.install(|| sampler.sample(&posterior, &options()));
+        let run = run.unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(
+            matches!(&run.stop, StopReason::Fatal { message, .. } if message.contains("gone")),
+            "{name}"
+        );
+        assert!(
+            run.summary()
+                .warnings
+                .iter()
+                .any(|warning| warning.contains("cut short")),
+            "{name}"
+        );
+        match &run.estimate {
+            Some(estimate) => assert!(!estimate.converged && !estimate.history.is_empty(), "{name}"),
+            None => {
+                // A grid that fails while it is refined falls back on its first pass, which is whole.
+                let refined = name.starts_with("refined");
+                assert!(!run.is_empty() && (refined || run.len() < whole.len()), "{name}");
+                assert!(refined || run.log_evidence.is_none(), "{name}");
+                let kept = &run.chains[0].draws;
+                assert!(
+                    name.contains("grid") || whole.chains[0].draws.starts_with(kept),
+                    "{name}"
+                );
+            }
+        }
+        let error = sampler
+            .sample(&toy(Failure::FatalAfter(0)), &options())
+            .unwrap_err();
+        assert!(
+            matches!(error, SampleError::Eval(EvalError::Fatal(_))),
+            "{name}: {error}"
+        );
+    }
+}
+
+#[test]
+fn no_draws_and_no_warmup_are_fine() {
+    for (name, sampler) in samplers() {
+        let none = RunOptions {
+            warmup: 0,
+            draws: 0,
+            ..options()
+        };
+        let run = sampler.sample(&toy(Failure::Never), &none).unwrap();
+        assert!(run.is_empty() || name.contains("grid"), "{name}");
+        let summary = run.summary();
+        assert!(summary.to_string().contains("parameter"), "{name}");
+        let cold = RunOptions {
+            warmup: 0,
+            draws: 3,
+            ..options()
+        };
+        assert!(
+            !sampler.sample(&toy(Failure::Never), &cold).unwrap().is_empty(),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn bad_settings_are_refused_in_words() {
+    let bad: Vec<Named<Posterior<Toy>>> = vec![
+        (
+            "target_acceptance",
+            Box::new(Hmc {
+                target_acceptance: 1.0,
+                ..Hmc::default()
+            }),
+        ),
+        (
+            "path_length",
+            Box::new(Hmc {
+                path_length: f64::NAN,
+                ..Hmc::default()
+            }),
+        ),
+        (
+            "max_leapfrogs",
+            Box::new(Hmc {
+                max_leapfrogs: 0,
+                ..Hmc::default()
+            }),
+        ),
+        (
+            "target_acceptance",
+            Box::new(MetropolisHastings {
+                target_acceptance: Some(0.0),
+                thinning: None,
+            }),
+        ),
+        (
+            "thinning",
+            Box::new(MetropolisHastings {
+                target_acceptance: None,
+                thinning: Some(0),
+            }),
+        ),
+        ("at least one point", Box::new(Grid::new(0))),
+        ("more than", Box::new(Grid::new(10_000))),
+        (
+            "starts",
+            Box::new(Mle {
+                starts: 0,
+                ..Mle::default()
+            }),
+        ),
+        (
+            "learning_rate",
+            Box::new(Map {
+                optimiser: Optimiser::Adam(Adam {
+                    learning_rate: -1.0,
+                    ..Adam::default()
+                }),
+                starts: 1,
+            }),
+        ),
+        (
+            "memory",
+            Box::new(Mle {
+                optimiser: Optimiser::Lbfgs(Lbfgs {
+                    iterations: 5,
+                    memory: 0,
+                }),
+                starts: 1,
+            }),
+        ),
+    ];
+    for (word, sampler) in bad {
+        let error = sampler.sample(&toy(Failure::Never), &options()).unwrap_err();
+        assert!(
+            matches!(&error, SampleError::Invalid(message) if message.contains(word)),
+            "{word}: {error}"
+        );
+    }
+    for (name, sampler) in samplers().into_iter().filter(|(name, _)| !name.contains("grid")) {
+        let error = sampler
+            .sample(
+                &toy(Failure::Never),
+                &RunOptions {
+                    chains: 0,
+                    ..options()
+                },
+            )
+            .unwrap_err();
+        assert!(error.to_string().contains("chains is 0"), "{name}");
+    }
+}
+
+#[test]
+fn progress_reaches_its_total() {
+    for (name, sampler) in samplers() {
+        let reached = Arc::new(AtomicUsize::new(0));
+        let seen = Arc::clone(&reached);
+        let progress: Arc<dyn Fn(Progress) + Send + Sync> = Arc::new(move |progress: Progress| {
+            assert!(progress.step <= progress.total);
+            seen.fetch_add(1, Ordering::Relaxed);
+        });
+        let run = RunOptions {
+            progress: Some(progress),
+            ..options()
+        };
+        sampler.sample(&toy(Failure::Never), &run).unwrap();
+        assert!(reached.load(Ordering::Relaxed) > 0, "{name}");
+    }
+}
+
+#[test]
+fn a_likelihood_behind_a_pointer_samples_as_well() {
+    let posterior = toy(Failure::Never);
+    let direct = Hmc::default().sample(&posterior, &options()).unwrap();
+    let likelihood: Box<dyn DifferentiableLikelihood> = Box::new(Toy {
+        evaluations: AtomicUsize::new(0),
+        failure: Failure::Never,
+    });
+    let boxed = Posterior::new(posterior.prior().clone(), likelihood).unwrap();
+    assert!(bits(&direct) == bits(&Hmc::default().sample(&boxed, &options()).unwrap()));
+    let density: &dyn DifferentiableDensity = &boxed;
+    assert!(bits(&direct) == bits(&Hmc::default().sample(density, &options()).unwrap()));
+}
