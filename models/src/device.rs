@@ -7,7 +7,7 @@ use dfdx::{
 
 use crate::{
     error::Result,
-    ops::{conv2d, modulated_silu, pixel_shuffle},
+    ops::{conv2d, mix, modulated_silu, pixel_shuffle},
 };
 
 /// A batch of maps: (batch, channels, height, width).
@@ -57,6 +57,14 @@ pub trait Device: dfdx::tensor_ops::Device<f32> {
     ) -> Result<Maps<Self, T>> {
         pixel_shuffle::composed(x, direction)
     }
+
+    /// See [`mix`](crate::ops::mix::mix()).
+    ///
+    /// # Errors
+    /// Out of memory on the device.
+    fn mix<T: Tape<f32, Self>>(x: Maps<Self, T>, weights: Rows<Self, T>) -> Result<Maps<Self, T>> {
+        mix::composed(x, weights)
+    }
 }
 
 impl Device for Cpu {
@@ -81,6 +89,10 @@ impl Device for Cpu {
         direction: pixel_shuffle::Direction,
     ) -> Result<Maps<Self, T>> {
         pixel_shuffle::cpu::pixel_shuffle(x, direction)
+    }
+
+    fn mix<T: Tape<f32, Self>>(x: Maps<Self, T>, weights: Rows<Self, T>) -> Result<Maps<Self, T>> {
+        mix::cpu::mix(x, weights)
     }
 }
 

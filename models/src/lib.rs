@@ -1,9 +1,16 @@
 //! Train conditional generative models and read them as differentiable likelihoods.
 
+pub mod checkpoint;
 pub mod device;
 pub mod error;
+pub mod flow_matching;
+mod gram;
+pub mod likelihoods;
 pub mod nets;
 pub mod ops;
+pub mod path;
+pub mod train;
+pub mod velocity;
 pub mod weights;
 
 pub use device::Device;

@@ -3,7 +3,7 @@
 use armilla_samplers::rng::Stream;
 use dfdx::{
     shapes::{Axes2, Axis, HasShape},
-    tensor::{Gradients, Merge, NoneTape, Tape, WithEmptyTape},
+    tensor::{Gradients, Merge, Tape, WithEmptyTape},
     tensor_ops::{BroadcastTo, PermuteTo, ReshapeTo, TryAdd, TryMatMul, TryMul},
 };
 use rand::RngExt;

@@ -81,8 +81,8 @@ impl<D: Device> Unet<D> {
             )));
         }
         let (padding, time_dim, levels) = (config.padding, config.time_dim, c.len());
-        let mut block = |channels, stream: &mut _| ResidualBlock::new(device, channels, time_dim, padding, stream);
-        let mut pointwise = |sizes, stream: &mut _| Conv2d::new(device, sizes, 1, padding, false, stream);
+        let block = |channels, stream: &mut _| ResidualBlock::new(device, channels, time_dim, padding, stream);
+        let pointwise = |sizes, stream: &mut _| Conv2d::new(device, sizes, 1, padding, false, stream);
         Ok(Self {
             embed1: Linear::new(device, [TIME_FEATURES, time_dim], stream)?,
             embed2: Linear::new(device, [time_dim, time_dim], stream)?,

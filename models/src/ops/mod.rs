@@ -2,11 +2,13 @@
 //! of dfdx operations, and a kernel for the CPU.
 
 pub mod conv2d;
+pub mod mix;
 pub mod modulated_silu;
 pub mod pixel_shuffle;
 pub(crate) mod simd;
 
 pub use conv2d::conv2d;
+pub use mix::mix;
 pub use modulated_silu::modulated_silu;
 pub use pixel_shuffle::{Direction, pixel_shuffle};
 

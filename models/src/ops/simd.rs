@@ -47,11 +47,15 @@ pub(crate) fn multiply_add<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
 #[inline(always)]
 pub(crate) fn sigmoid<const FMA: bool>(x: f32) -> f32 {
     // exp(−x) = 2^n · 2^f with n whole and |f| ≤ ½; beyond ±87 the sigmoid is 0 or 1 in f32.
-    let y = (-x).clamp(-87.0, 87.0) * std::f32::consts::LOG2_E;
+    let minus_x = (-x).clamp(-87.0, 87.0);
+    let y = minus_x * std::f32::consts::LOG2_E;
     // Adding and subtracting 1.5·2²³ rounds to the nearest integer.
     const ROUND: f32 = 12_582_912.0;
     let n = (y + ROUND) - ROUND;
-    let f = (y - n) * std::f32::consts::LN_2;
+    // ln 2 in two parts, the first short enough that n · LN_2_HIGH is exact (Cody & Waite 1980).
+    const LN_2_HIGH: f32 = 0.693_359_4;
+    const LN_2_LOW: f32 = -2.121_944_4e-4;
+    let f = multiply_add::<FMA>(-n, LN_2_LOW, multiply_add::<FMA>(-n, LN_2_HIGH, minus_x));
     // Taylor's series: the first term left out is f⁷/5040 < 1.3e-7 for |f| ≤ ln 2 / 2.
     let mut p = 1.0 / 720.0;
     for c in [1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {

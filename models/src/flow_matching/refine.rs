@@ -1,0 +1,92 @@
+//! Fit the coefficients of a separable field with its basis fixed.
+
+use armilla_samplers::rng::{Purpose, stream};
+use rayon::prelude::*;
+
+use super::{Batch, Examples, Order, Refine};
+use crate::{
+    device::Device,
+    error::Result,
+    gram::Quadratic,
+    train::{Adam, Event, adam::cosine_rate},
+    velocity::{VelocityBasis, VelocityNetwork},
+};
+
+/// Fields that go through the network at once.
+const ROWS_AT_ONCE: usize = 64;
+/// A batch's gradient is summed in this many parts: fixed, so that it does not depend on the threads.
+const PARTS: usize = 8;
+/// Times rarer than this in training are not given more weight: their share of the loss would be noise.
+const RAREST: f64 = 0.02;
+
+/// Minimises the evidence-weighted error in the coefficients' weights; returns the mean loss of the last tenth.
+pub(super) fn refine<D: Device>(
+    settings: Refine,
+    network: &mut VelocityNetwork<D>,
+    training: Examples<'_>,
+    augment: bool,
+    seed: u64,
+    observe: &mut dyn FnMut(Event<'_>) -> Result<()>,
+) -> Result<f64> {
+    let fields = training.parameters.len() / network.bounds().len();
+    let passes = (settings.draws * fields).div_ceil(ROWS_AT_ONCE);
+    let total = passes + settings.steps;
+    let mut stream = stream(seed, Purpose::Training, 2);
+    let mut order = Order::new(fields);
+    let times = network.config().times;
+    // What each field says about the coefficients: a quadratic form, its weight, and what it belongs to.
+    let mut forms: Vec<(Quadratic, Vec<f64>)> = Vec::with_capacity(passes * ROWS_AT_ONCE);
+    for pass in 0..passes {
+        let picks = order.next(ROWS_AT_ONCE.min(fields), &mut stream);
+        let batch = Batch::draw(network, training, &picks, augment, &mut stream);
+        let inputs = batch.inputs(network);
+        let width = inputs.len() / batch.times.len();
+        let basis = network.basis(batch.x, &batch.times)?;
+        let rows = Quadratic::rows(&basis, &batch.u, network.field_len());
+        for ((form, input), time) in rows.into_iter().zip(inputs.chunks_exact(width)).zip(&batch.times) {
+            let weight = ((1.0 - time.t) / time.scale).powi(2) / (times.density(time.log_snr) + RAREST);
+            forms.push((form.scaled(weight / network.field_len() as f64), input.to_vec()));
+        }
+        observe(Event::Refining { done: pass + 1, total })?;
+    }
+
+    let mlp = &mut network.coefficients.mlp;
+    let mut weights = mlp.weights();
+    let mut adam = Adam::new(&weights, f64::INFINITY);
+    let mut order = Order::new(forms.len());
+    let (mut loss, mut counted) = (0.0, 0);
+    for step in 0..settings.steps {
+        let picks = order.next(settings.batch_size, &mut stream);
+        let part = picks.len().div_ceil(PARTS);
+        let current = &*mlp;
+        let parts: Vec<(f64, Vec<Vec<f64>>)> = picks
+            .par_chunks(part)
+            .map(|picks| {
+                let inputs = picks.iter().flat_map(|&i| forms[i].1.iter().copied()).collect();
+                let (c, kept) = current.forward(inputs);
+                let rows = || picks.iter().map(|&i| &forms[i].0).zip(c.chunks_exact(current.outputs()));
+                let value = rows().map(|(form, c)| form.value(c)).sum();
+                let dc = rows().flat_map(|(form, c)| form.gradient(c)).collect();
+                let mut gradient = current.zero_gradient();
+                current.backward(&kept, dc, Some(&mut gradient));
+                (value, gradient)
+            })
+            .collect();
+        let share = 1.0 / picks.len() as f64;
+        let mut gradient = mlp.zero_gradient();
+        for (value, part) in &parts {
+            if step * 10 >= settings.steps * 9 {
+                loss += value * share;
+            }
+            for (sum, part) in gradient.iter_mut().zip(part) {
+                sum.iter_mut().zip(part).for_each(|(s, p)| *s += p * share);
+            }
+        }
+        counted += usize::from(step * 10 >= settings.steps * 9);
+        let gradient: Vec<Vec<f32>> = gradient.iter().map(|g| g.iter().map(|g| *g as f32).collect()).collect();
+        adam.step(&mut weights, &gradient, cosine_rate(settings.learning_rate, step, settings.steps, 1));
+        mlp.load(&weights)?;
+        observe(Event::Refining { done: passes + step + 1, total })?;
+    }
+    Ok(loss / counted.max(1) as f64)
+}
