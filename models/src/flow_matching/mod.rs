@@ -7,7 +7,10 @@
 //!
 //! [`TimeDistribution`]: crate::path::TimeDistribution
 
+mod generate;
 mod refine;
+
+pub use generate::generate;
 
 use armilla_samplers::rng::{Purpose, Stream, stream};
 use dfdx::{

@@ -8,6 +8,7 @@ use rand::RngExt;
 
 use crate::{
     error::Result,
+    ops::simd::dispatch,
     weights::{Weight, Weights},
 };
 
@@ -85,19 +86,13 @@ impl Mlp {
                 }
             }
             if let Some(weights) = &mut weights {
-                for (x, dy) in kept.inputs[i].chunks_exact(layer.inputs).zip(dy.chunks_exact(layer.outputs)) {
-                    for (x, row) in x.iter().zip(weights[2 * i].chunks_exact_mut(layer.outputs)) {
-                        row.iter_mut().zip(dy).for_each(|(w, d)| *w += x * d);
-                    }
+                accumulate(&kept.inputs[i], &dy, &mut weights[2 * i], layer.inputs, layer.outputs);
+                for dy in dy.chunks_exact(layer.outputs) {
                     weights[2 * i + 1].iter_mut().zip(dy).for_each(|(b, d)| *b += d);
                 }
             }
             let mut dx = vec![0.0; kept.inputs[i].len()];
-            for (dx, dy) in dx.chunks_exact_mut(layer.inputs).zip(dy.chunks_exact(layer.outputs)) {
-                for (dx, row) in dx.iter_mut().zip(layer.weight.chunks_exact(layer.outputs)) {
-                    *dx = row.iter().zip(dy).map(|(w, d)| w * d).sum();
-                }
-            }
+            multiply_transposed(&dy, &layer.weight, &mut dx, layer.inputs, layer.outputs);
             dy = dx;
         }
         dy
@@ -140,11 +135,68 @@ fn sigmoid(a: f64) -> f64 {
     1.0 / (1.0 + (-a).exp())
 }
 
-/// y += x · w for (rows, inputs) · (inputs, outputs).
-fn multiply(x: &[f64], w: &[f64], y: &mut [f64], inputs: usize, outputs: usize) {
+dispatch! {
+    /// y += x · w for (rows, inputs) · (inputs, outputs).
+    fn multiply(x: &[f64], w: &[f64], y: &mut [f64], inputs: usize, outputs: usize) = multiply_body
+}
+
+#[inline(always)]
+fn multiply_body<const FMA: bool>(x: &[f64], w: &[f64], y: &mut [f64], inputs: usize, outputs: usize) {
+    // A block of outputs stays in registers while the inputs pass.
+    const BLOCK: usize = 16;
     for (x, y) in x.chunks_exact(inputs).zip(y.chunks_exact_mut(outputs)) {
-        for (x, w) in x.iter().zip(w.chunks_exact(outputs)) {
-            y.iter_mut().zip(w).for_each(|(y, w)| *y += x * w);
+        let whole = outputs / BLOCK * BLOCK;
+        for o in (0..whole).step_by(BLOCK) {
+            let mut sum = [0.0; BLOCK];
+            sum.copy_from_slice(&y[o..o + BLOCK]);
+            for (x, w) in x.iter().zip(w.chunks_exact(outputs)) {
+                let w = &w[o..o + BLOCK];
+                for l in 0..BLOCK {
+                    sum[l] = if FMA { x.mul_add(w[l], sum[l]) } else { x * w[l] + sum[l] };
+                }
+            }
+            y[o..o + BLOCK].copy_from_slice(&sum);
+        }
+        for o in whole..outputs {
+            y[o] += x.iter().zip(w.chunks_exact(outputs)).map(|(x, w)| x * w[o]).sum::<f64>();
+        }
+    }
+}
+
+dispatch! {
+    /// dx = dy · wᵀ, row by row.
+    fn multiply_transposed(dy: &[f64], w: &[f64], dx: &mut [f64], inputs: usize, outputs: usize) = multiply_transposed_body
+}
+
+#[inline(always)]
+fn multiply_transposed_body<const FMA: bool>(dy: &[f64], w: &[f64], dx: &mut [f64], inputs: usize, outputs: usize) {
+    const LANES: usize = 8;
+    for (dx, dy) in dx.chunks_exact_mut(inputs).zip(dy.chunks_exact(outputs)) {
+        for (dx, w) in dx.iter_mut().zip(w.chunks_exact(outputs)) {
+            let mut sum = [0.0f64; LANES];
+            let (w, d) = (w.as_chunks::<LANES>(), dy.as_chunks::<LANES>());
+            for (w, d) in w.0.iter().zip(d.0) {
+                for l in 0..LANES {
+                    sum[l] = if FMA { w[l].mul_add(d[l], sum[l]) } else { w[l] * d[l] + sum[l] };
+                }
+            }
+            *dx = sum.iter().sum::<f64>() + w.1.iter().zip(d.1).map(|(w, d)| w * d).sum::<f64>();
+        }
+    }
+}
+
+dispatch! {
+    /// dw += xᵀ · dy, summed over rows in order.
+    fn accumulate(x: &[f64], dy: &[f64], dw: &mut [f64], inputs: usize, outputs: usize) = accumulate_body
+}
+
+#[inline(always)]
+fn accumulate_body<const FMA: bool>(x: &[f64], dy: &[f64], dw: &mut [f64], inputs: usize, outputs: usize) {
+    for (x, dy) in x.chunks_exact(inputs).zip(dy.chunks_exact(outputs)) {
+        for (x, dw) in x.iter().zip(dw.chunks_exact_mut(outputs)) {
+            for (w, d) in dw.iter_mut().zip(dy) {
+                *w = if FMA { x.mul_add(*d, *w) } else { x * d + *w };
+            }
         }
     }
 }

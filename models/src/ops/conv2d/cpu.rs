@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Pixels in a register block: two AVX2 registers.
-const LANES: usize = 16;
+const LANES: usize = 24;
 /// Outputs in a register block.
 const BLOCK: usize = 4;
 /// Samples are summed in this many groups for the weight gradient: fixed, so that the result does not
@@ -263,14 +263,17 @@ dispatch! {
 
 #[inline(always)]
 fn correlate_body<const FMA: bool>(x: &[f32], dy: &[f32], offsets: &[usize], dw: &mut [f32], sizes: Sizes) {
+    let kernel = sizes.geometry.kernel;
     for first in (0..sizes.outputs).step_by(BLOCK) {
         for c in 0..sizes.channels {
             let mut done = 0;
             while done < offsets.len() {
-                let taken = if offsets.len() - done >= 3 { 3 } else { 1 };
+                // Steps in one row of the kernel are neighbours: three at once where the row has them.
+                let left_in_row = kernel - done % kernel;
+                let taken = if left_in_row >= 3 { 3 } else { 1 };
                 let sums = match taken {
-                    3 => correlate_steps::<FMA, 3>(x, dy, &offsets[done..done + 3], first, c, sizes).concat(),
-                    _ => correlate_steps::<FMA, 1>(x, dy, &offsets[done..done + 1], first, c, sizes).concat(),
+                    3 => correlate_steps::<FMA, 3>(x, dy, offsets[done], first, c, sizes).concat(),
+                    _ => correlate_steps::<FMA, 1>(x, dy, offsets[done], first, c, sizes).concat(),
                 };
                 for (b, sums) in sums.chunks_exact(taken).enumerate().take(sizes.outputs - first) {
                     let w = ((first + b) * sizes.channels + c) * offsets.len() + done;
@@ -282,29 +285,30 @@ fn correlate_body<const FMA: bool>(x: &[f32], dy: &[f32], offsets: &[usize], dw:
     }
 }
 
-/// BLOCK outputs by STEPS kernel steps at once, eight pixels a register.
+/// BLOCK outputs by STEPS neighbouring kernel steps at once, eight pixels a register.
 #[inline(always)]
 fn correlate_steps<const FMA: bool, const STEPS: usize>(
     x: &[f32],
     dy: &[f32],
-    offsets: &[usize],
+    offset: usize,
     first: usize,
     channel: usize,
     sizes: Sizes,
 ) -> [[f32; STEPS]; BLOCK] {
     const WIDTH: usize = 8;
     let computed = sizes.computed();
-    let x = &x[channel * sizes.plane()..];
-    let dy: [&[f32]; BLOCK] = std::array::from_fn(|b| &dy[(first + b) * computed..(first + b + 1) * computed]);
-    let x: [&[f32]; STEPS] = std::array::from_fn(|s| &x[offsets[s]..offsets[s] + computed]);
+    let x = &x[channel * sizes.plane() + offset..];
+    let [a, b, c, d]: [&[[f32; WIDTH]]; BLOCK] =
+        std::array::from_fn(|b| dy[(first + b) * computed..(first + b + 1) * computed].as_chunks().0);
     let mut sum = [[[0.0f32; WIDTH]; STEPS]; BLOCK];
-    for p in (0..computed).step_by(WIDTH) {
-        let x: [&[f32]; STEPS] = std::array::from_fn(|s| &x[s][p..p + WIDTH]);
+    // Iterators and one window into x: a bounds check for each operand would spill the sums.
+    for (p, ((a, b), (c, d))) in a.iter().zip(b).zip(c.iter().zip(d)).enumerate() {
+        let x = &x[p * WIDTH..p * WIDTH + WIDTH + STEPS - 1];
+        let dy = [a, b, c, d];
         for b in 0..BLOCK {
-            let dy = &dy[b][p..p + WIDTH];
             for s in 0..STEPS {
                 for l in 0..WIDTH {
-                    sum[b][s][l] = multiply_add::<FMA>(dy[l], x[s][l], sum[b][s][l]);
+                    sum[b][s][l] = multiply_add::<FMA>(dy[b][l], x[s + l], sum[b][s][l]);
                 }
             }
         }
