@@ -1,6 +1,9 @@
 //! Infer the parameters behind an observation.
 
+pub mod atomic;
+pub mod data;
 pub mod error;
+mod suggest;
 
 pub use armilla_models as models;
 pub use armilla_samplers as samplers;
