@@ -49,9 +49,7 @@ pub(crate) fn cannot_write(error: &io::Error) -> String {
             "the disk is full; nothing was written, free some space and try again".to_owned()
         }
         io::ErrorKind::PermissionDenied => "no permission to write here".to_owned(),
-        io::ErrorKind::IsADirectory => {
-            "this is a folder; name a file to write inside it".to_owned()
-        }
+        io::ErrorKind::IsADirectory => "this is a folder; name a file to write inside it".to_owned(),
         _ => format!("cannot be written: {error}"),
     }
 }
@@ -86,10 +84,7 @@ impl Temporary {
                 let folder = target.parent().unwrap_or(Path::new("."));
                 Err(Error::file(
                     target,
-                    format!(
-                        "the folder {} does not exist; create it first",
-                        folder.display()
-                    ),
+                    format!("the folder {} does not exist; create it first", folder.display()),
                 ))
             }
             Err(e) => Err(Error::file(target, cannot_write(&e))),
@@ -128,9 +123,7 @@ mod tests {
     fn missing_folders_and_folders_are_named() {
         let folder = tempfile::tempdir().unwrap();
         let inside = folder.path().join("no/file");
-        let message = write_atomically(&inside, |_| Ok(()))
-            .unwrap_err()
-            .to_string();
+        let message = write_atomically(&inside, |_| Ok(())).unwrap_err().to_string();
         assert!(message.contains("does not exist"), "{message}");
         let message = write_atomically(folder.path(), |_| Ok(()))
             .unwrap_err()

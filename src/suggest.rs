@@ -3,10 +3,7 @@
 /// The candidate closest to `name`, if any is close enough that it was probably meant.
 ///
 /// Whole names are compared, and last path components, so that `Mcdm` finds `IllustrisTNG/LH/Mcdm`.
-pub(crate) fn closest<'a>(
-    name: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub(crate) fn closest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let name = name.to_lowercase();
     let last = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
     candidates

@@ -194,6 +194,12 @@ fn reference_files_cut_short_give_errors() {
 fn reference_files_with_flipped_bytes_never_panic() {
     let Some(folder) = folder() else { return };
     let scratch = tempfile::tempdir().unwrap();
+    // A long search over every byte is for whoever changes the reader.
+    let step = if std::env::var_os("ARMILLA_LONG_TESTS").is_some() {
+        1
+    } else {
+        7
+    };
     for entry in fs::read_dir(&folder).unwrap() {
         let source = entry.unwrap().path();
         if source.extension().is_none_or(|e| e != "h5" && e != "hdf5") {
@@ -202,8 +208,8 @@ fn reference_files_with_flipped_bytes_never_panic() {
         let bytes = fs::read(&source).unwrap();
         let path = scratch.path().join("damaged.h5");
         // Metadata lies at the front of these files, and somewhere at the back of the chunked ones.
-        let front = (0..2048).step_by(3);
-        let back = (bytes.len().saturating_sub(2048)..bytes.len()).step_by(17);
+        let front = (0..2048).step_by(step);
+        let back = (bytes.len().saturating_sub(2048)..bytes.len()).step_by(4 * step);
         for (i, at) in front.chain(back).enumerate() {
             let mut damaged = bytes.clone();
             damaged[at] ^= [0xff, 0x80, 0x01, 0x10][i % 4];

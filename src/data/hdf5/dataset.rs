@@ -59,18 +59,8 @@ impl Number for f64 {
 }
 
 impl Hdf5Dataset {
-    pub(super) fn new(
-        file: &Path,
-        file_size: u64,
-        info: DatasetInfo,
-        dataset: Dataset,
-    ) -> Result<Self> {
-        let fail = |what: String| {
-            Err(Error::file(
-                file,
-                format!("dataset `{}`: {what}", info.path),
-            ))
-        };
+    pub(super) fn new(file: &Path, file_size: u64, info: DatasetInfo, dataset: Dataset) -> Result<Self> {
+        let fail = |what: String| Err(Error::file(file, format!("dataset `{}`: {what}", info.path)));
         let element = match dataset.element_size() {
             Ok(size) => size,
             Err(e) => return Err(message::of_dataset(file, &info.path, &e)),
@@ -80,11 +70,7 @@ impl Hdf5Dataset {
             .iter()
             .try_fold(element, |product, &n| product.checked_mul(n));
         let most = file_size.saturating_mul(MAX_RATIO).max(ALWAYS_ALLOWED);
-        let shape: Option<Vec<usize>> = info
-            .shape
-            .iter()
-            .map(|&n| usize::try_from(n).ok())
-            .collect();
+        let shape: Option<Vec<usize>> = info.shape.iter().map(|&n| usize::try_from(n).ok()).collect();
         match (bytes, shape) {
             (Some(bytes), Some(shape)) if bytes <= most => Ok(Self {
                 file: file.to_owned(),
@@ -145,8 +131,7 @@ impl Hdf5Dataset {
         }
         self.check_readable()?;
         let count = range.len();
-        let values = T::rows(&self.dataset, range.start as u64, count as u64)
-            .map_err(|e| self.fail(&e))?;
+        let values = T::rows(&self.dataset, range.start as u64, count as u64).map_err(|e| self.fail(&e))?;
         self.checked(values, count)
     }
 

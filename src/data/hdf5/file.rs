@@ -182,8 +182,7 @@ impl Hdf5File {
     }
 
     fn group_attributes(&self, group: &Group) -> Result<Attributes> {
-        attributes(group.attrs(), group.attr_datatypes())
-            .map_err(|e| message::of_file(&self.path, &e))
+        attributes(group.attrs(), group.attr_datatypes()).map_err(|e| message::of_file(&self.path, &e))
     }
 
     fn dataset_paths(&self) -> Result<Vec<String>> {
@@ -299,9 +298,9 @@ fn short(datatype: &Datatype) -> String {
         DatatypeByteOrder::Vax => " (VAX)",
     };
     match datatype {
-        Datatype::FloatingPoint {
-            size, byte_order, ..
-        } => format!("f{}{}", u64::from(*size) * 8, order(byte_order)),
+        Datatype::FloatingPoint { size, byte_order, .. } => {
+            format!("f{}{}", u64::from(*size) * 8, order(byte_order))
+        }
         Datatype::FixedPoint {
             size,
             byte_order,
@@ -313,9 +312,7 @@ fn short(datatype: &Datatype) -> String {
             format!("{sign}{}{order}", u64::from(*size) * 8)
         }
         Datatype::String { size, .. } => format!("string[{size}]"),
-        Datatype::VariableLength {
-            is_string: true, ..
-        } => "string".to_owned(),
+        Datatype::VariableLength { is_string: true, .. } => "string".to_owned(),
         other => one_line(&other.to_string()),
     }
 }

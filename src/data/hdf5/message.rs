@@ -37,10 +37,7 @@ pub(super) fn of_file(path: &Path, error: &Inner) -> Error {
 
 /// The error for a dataset that cannot be read.
 pub(super) fn of_dataset(path: &Path, dataset: &str, error: &Inner) -> Error {
-    Error::file(
-        path,
-        format!("dataset `{}`: {}", one_line(dataset), words(error)),
-    )
+    Error::file(path, format!("dataset `{}`: {}", one_line(dataset), words(error)))
 }
 
 fn words(error: &Inner) -> String {
@@ -72,9 +69,7 @@ pub(super) fn of_io(error: &io::Error) -> String {
         io::ErrorKind::NotFound => "no such file".to_owned(),
         io::ErrorKind::IsADirectory => "this is a folder, not a file".to_owned(),
         io::ErrorKind::PermissionDenied => "no permission to read this file".to_owned(),
-        io::ErrorKind::UnexpectedEof => {
-            "the file is truncated: it ends where more data should be".to_owned()
-        }
+        io::ErrorKind::UnexpectedEof => "the file is truncated: it ends where more data should be".to_owned(),
         _ => format!("cannot be read: {error}"),
     }
 }

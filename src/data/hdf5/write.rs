@@ -111,12 +111,7 @@ impl<'a> NewFile<'a> {
     /// # Errors
     ///
     /// A path that was not added, or a value of [`Attribute::Other`].
-    pub fn attribute(
-        &mut self,
-        path: &str,
-        name: &str,
-        value: impl Into<Attribute>,
-    ) -> Result<()> {
+    pub fn attribute(&mut self, path: &str, name: &str, value: impl Into<Attribute>) -> Result<()> {
         let value = value.into();
         if value.to_file().is_none() {
             return Err(Error::Invalid(format!(
