@@ -1,6 +1,7 @@
 //! Infer the parameters behind an observation.
 
 pub mod atomic;
+pub mod cli;
 pub mod data;
 pub mod error;
 mod suggest;

@@ -52,6 +52,15 @@ pub struct DatasetInfo {
     pub attributes: Attributes,
 }
 
+/// A group and its attributes.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct GroupInfo {
+    /// The full path inside the file, without a leading slash; the root group is empty.
+    pub path: String,
+    /// The attributes.
+    pub attributes: Attributes,
+}
+
 /// One filter of a dataset.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Filter {
@@ -130,8 +139,31 @@ impl Hdf5File {
     /// A damaged file, or links that run in a circle.
     pub fn datasets(&self) -> Result<Vec<DatasetInfo>> {
         let mut found = Vec::new();
-        self.walk(&self.file.root(), "", 0, &mut |path, dataset| {
-            found.push(self.info(path, &dataset)?);
+        self.walk(&self.file.root(), "", 0, &mut |path, object| {
+            if let Found::Dataset(dataset) = object {
+                found.push(self.info(path, &dataset)?);
+            }
+            Ok(())
+        })?;
+        found.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(found)
+    }
+
+    /// Every group and its attributes, the root group first, sorted by path.
+    ///
+    /// # Errors
+    ///
+    /// As [`datasets`](Self::datasets).
+    pub fn groups(&self) -> Result<Vec<GroupInfo>> {
+        let mut found = Vec::new();
+        self.walk(&self.file.root(), "", 0, &mut |path, object| {
+            if let Found::Group(group) = object {
+                let attributes = self.group_attributes(group)?;
+                found.push(GroupInfo {
+                    path: path.to_owned(),
+                    attributes,
+                });
+            }
             Ok(())
         })?;
         found.sort_by(|a, b| a.path.cmp(&b.path));
@@ -187,8 +219,10 @@ impl Hdf5File {
 
     fn dataset_paths(&self) -> Result<Vec<String>> {
         let mut paths = Vec::new();
-        self.walk(&self.file.root(), "", 0, &mut |path, _| {
-            paths.push(path.to_owned());
+        self.walk(&self.file.root(), "", 0, &mut |path, object| {
+            if matches!(object, Found::Dataset(_)) {
+                paths.push(path.to_owned());
+            }
             Ok(())
         })?;
         paths.sort();
@@ -200,7 +234,7 @@ impl Hdf5File {
         group: &Group,
         prefix: &str,
         depth: usize,
-        visit: &mut impl FnMut(&str, Dataset) -> Result<()>,
+        visit: &mut impl FnMut(&str, Found<'_>) -> Result<()>,
     ) -> Result<()> {
         let fail = |e| message::of_file(&self.path, &e);
         if depth > MAX_DEPTH {
@@ -209,8 +243,9 @@ impl Hdf5File {
                 format!("the groups nest more than {MAX_DEPTH} deep: its links probably run in a circle"),
             ));
         }
+        visit(prefix, Found::Group(group))?;
         for (name, dataset) in group.iter_datasets().map_err(fail)? {
-            visit(&join(prefix, &name), dataset)?;
+            visit(&join(prefix, &name), Found::Dataset(Box::new(dataset)))?;
         }
         for (name, inner) in group.iter_groups().map_err(fail)? {
             self.walk(&inner, &join(prefix, &name), depth + 1, visit)?;
@@ -238,6 +273,12 @@ impl Hdf5File {
             attributes: attributes(dataset.attrs(), dataset.attr_datatypes()).map_err(fail)?,
         })
     }
+}
+
+/// What a walk through the file meets.
+enum Found<'a> {
+    Group(&'a Group),
+    Dataset(Box<Dataset>),
 }
 
 fn join(prefix: &str, name: &str) -> String {

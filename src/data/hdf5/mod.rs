@@ -13,5 +13,5 @@ mod write;
 
 pub use attribute::{Attribute, Attributes};
 pub use dataset::{Hdf5Dataset, Number};
-pub use file::{DatasetInfo, Filter, Hdf5File};
+pub use file::{DatasetInfo, Filter, GroupInfo, Hdf5File};
 pub use write::{NewFile, Values};
