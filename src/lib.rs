@@ -4,6 +4,7 @@ pub mod atomic;
 pub mod cli;
 pub mod data;
 pub mod error;
+pub mod plot;
 mod suggest;
 
 pub use armilla_models as models;

@@ -97,6 +97,7 @@ fn usage(error: &clap::Error) -> ExitCode {
                 .filter(|line| !line.is_empty())
                 .collect::<Vec<_>>()
                 .join("; ")
+                .replace(":;", ":")
         }
     };
     fail(&format!("{what}; see `{command} --help`"))

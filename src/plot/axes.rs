@@ -1,0 +1,478 @@
+//! Place data in panels: scales, ticks, frames, labels and colour bars.
+
+use super::canvas::{Align, Ink, Picture, Rect, Type};
+use super::style::{self, LABEL, TICK};
+use super::text::{self, Label, superscript};
+
+/// The length of a tick and its distance from its number, in points.
+const TICK_LENGTH: f64 = 3.0;
+const TICK_GAP: f64 = 2.5;
+
+/// A range of values along a side of a panel.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Axis {
+    pub low: f64,
+    pub high: f64,
+    pub log: bool,
+}
+
+/// Marks along an axis, and the power of ten that their numbers leave out.
+pub(super) struct Ticks {
+    pub marks: Vec<(f64, String)>,
+    pub minor: Vec<f64>,
+    pub exponent: i32,
+}
+
+impl Ticks {
+    /// The label of the axis, with the power of ten that the numbers leave out.
+    pub fn complete(&self, label: Label) -> Label {
+        match self.exponent {
+            0 => label,
+            e => label.then(&format!(" (×10{})", superscript(e))),
+        }
+    }
+}
+
+impl Axis {
+    /// A linear axis that encloses `low..high`, widened where they are equal.
+    pub fn new(low: f64, high: f64) -> Self {
+        if high > low && (high - low).is_finite() {
+            return Self {
+                low,
+                high,
+                log: false,
+            };
+        }
+        let margin = if low == 0.0 { 1.0 } else { 0.05 * low.abs() };
+        Self {
+            low: low - margin,
+            high: low + margin,
+            log: false,
+        }
+    }
+
+    pub fn fraction(&self, value: f64) -> f64 {
+        if self.log {
+            (value / self.low).ln() / (self.high / self.low).ln()
+        } else {
+            (value - self.low) / (self.high - self.low)
+        }
+    }
+
+    /// At most `most` numbered ticks.
+    pub fn ticks(&self, most: usize) -> Ticks {
+        if self.log && self.high / self.low >= 8.0 {
+            return self.decades(most);
+        }
+        let step = nice((self.high - self.low) / most.max(1) as f64);
+        let first = (self.low / step - 1e-9).ceil();
+        let count = ((self.high - self.low) / step + 1e-9).floor() as usize + 1;
+        let values: Vec<f64> = (0..count)
+            .map(|k| (first + k as f64) * step)
+            .filter(|&v| v <= self.high + 1e-9 * (self.high - self.low))
+            .collect();
+        let largest = values.iter().fold(0f64, |m, v| m.max(v.abs()));
+        let exponent = match largest {
+            m if m >= 1e5 || (m > 0.0 && m < 1e-2) => m.log10().floor() as i32,
+            _ => 0,
+        };
+        let scale = 10f64.powi(exponent);
+        let decimals = (-(step / scale * 1.0001).log10().floor()).clamp(0.0, 12.0) as usize;
+        let write = |v: f64| {
+            let text = format!("{:.decimals$}", v / scale);
+            // No minus zero, and a minus sign as long as a plus sign.
+            let zero = text.trim_start_matches('-').chars().all(|c| c == '0' || c == '.');
+            if zero {
+                "0".to_owned()
+            } else {
+                text.replace('-', "−")
+            }
+        };
+        Ticks {
+            marks: values.iter().map(|&v| (v, write(v))).collect(),
+            minor: Vec::new(),
+            exponent,
+        }
+    }
+
+    fn decades(&self, most: usize) -> Ticks {
+        let (first, last) = (
+            (self.low.log10() - 1e-9).ceil() as i32,
+            (self.high.log10() + 1e-9).floor() as i32,
+        );
+        let inside = |v: &f64| (self.low * (1.0 - 1e-9)..=self.high * (1.0 + 1e-9)).contains(v);
+        let every = ((last - first + 1).max(1) as usize).div_ceil(most.max(1)) as i32;
+        let power = |e: i32| match e {
+            -2..=3 => format!("{}", 10f64.powi(e)),
+            _ => format!("10{}", superscript(e)),
+        };
+        let mut marks: Vec<(f64, String)> = (first..=last)
+            .filter(|e| e.rem_euclid(every) == 0)
+            .map(|e| (10f64.powi(e), power(e)))
+            .collect();
+        let minor = (first - 1..=last)
+            .flat_map(|e| (2..10).map(move |k| f64::from(k) * 10f64.powi(e)))
+            .filter(inside)
+            .collect();
+        if marks.len() < 2 {
+            // Under two decades the twos and fives are numbered too.
+            for e in first - 1..=last {
+                for k in [2.0, 5.0] {
+                    let value = k * 10f64.powi(e);
+                    let text = match e {
+                        -3..=3 => format!("{value:.*}", (-e).max(0) as usize),
+                        _ => format!("{k}×10{}", superscript(e)),
+                    };
+                    marks.extend(inside(&value).then_some((value, text)));
+                }
+            }
+        }
+        Ticks {
+            marks,
+            minor,
+            exponent: 0,
+        }
+    }
+}
+
+/// The next 1, 2 or 5 times a power of ten.
+fn nice(step: f64) -> f64 {
+    let power = 10f64.powf(step.log10().floor());
+    let digit = [1.0, 2.0, 5.0]
+        .into_iter()
+        .find(|d| d * power >= step * (1.0 - 1e-9));
+    digit.unwrap_or(10.0) * power
+}
+
+/// A rectangle of the picture with an axis along each side; values of y grow upwards.
+pub(super) struct Panel {
+    pub left: f64,
+    pub top: f64,
+    pub width: f64,
+    pub height: f64,
+    pub x: Axis,
+    pub y: Axis,
+}
+
+impl Panel {
+    pub fn right(&self) -> f64 {
+        self.left + self.width
+    }
+
+    pub fn bottom(&self) -> f64 {
+        self.top + self.height
+    }
+
+    pub fn rect(&self) -> Rect {
+        (self.left, self.top, self.width, self.height)
+    }
+
+    pub fn at(&self, x: f64, y: f64) -> (f64, f64) {
+        (
+            self.left + self.width * self.x.fraction(x),
+            self.bottom() - self.height * self.y.fraction(y),
+        )
+    }
+
+    /// The ticks of the x axis, as many as their numbers leave room for.
+    pub fn x_ticks(&self) -> Ticks {
+        let fits = |ticks: &Ticks| {
+            let edges: Vec<(f64, f64)> = ticks
+                .marks
+                .iter()
+                .map(|(value, text)| {
+                    let centre = self.left + self.width * self.x.fraction(*value);
+                    let half = text::width(text, TICK, false) / 2.0 + 0.25 * TICK;
+                    (centre - half, centre + half)
+                })
+                .collect();
+            edges.windows(2).all(|pair| pair[0].1 <= pair[1].0)
+        };
+        let mut ticks = self.x.ticks(1);
+        for most in (2..=6).rev() {
+            let candidate = self.x.ticks(most);
+            if fits(&candidate) {
+                ticks = candidate;
+                break;
+            }
+        }
+        // Numbers that hang over an end would meet those of the next panel.
+        let slack = 4.0;
+        ticks.marks.retain(|(value, text)| {
+            let centre = self.width * self.x.fraction(*value);
+            let half = text::width(text, TICK, false) / 2.0;
+            centre - half > -slack && centre + half < self.width + slack
+        });
+        ticks
+    }
+
+    pub fn y_ticks(&self) -> Ticks {
+        self.y.ticks(((self.height / (3.0 * TICK)) as usize).clamp(2, 6))
+    }
+
+    pub fn frame(&self, picture: &mut Picture) {
+        let (l, t, r, b) = (self.left, self.top, self.right(), self.bottom());
+        picture.line(
+            vec![(l, t), (r, t), (r, b), (l, b), (l, t), (r, t)],
+            style::INK,
+            0.7,
+        );
+    }
+
+    /// Ticks along the bottom; with their numbers if `numbered`.
+    pub fn draw_x_ticks(&self, picture: &mut Picture, ticks: &Ticks, numbered: bool) {
+        let bottom = self.bottom();
+        for &value in &ticks.minor {
+            let (x, _) = self.at(value, self.y.low);
+            picture.line(
+                vec![(x, bottom), (x, bottom - TICK_LENGTH * 0.6)],
+                style::INK,
+                0.5,
+            );
+        }
+        for (value, text) in &ticks.marks {
+            let (x, _) = self.at(*value, self.y.low);
+            picture.line(vec![(x, bottom), (x, bottom - TICK_LENGTH)], style::INK, 0.6);
+            if numbered {
+                picture.text(x, bottom + TICK_GAP + TICK, text, Align::Centre, Type::of(TICK));
+            }
+        }
+    }
+
+    /// Ticks along the left side; with their numbers if `numbered`.
+    pub fn draw_y_ticks(&self, picture: &mut Picture, ticks: &Ticks, numbered: bool) {
+        for &value in &ticks.minor {
+            let (_, y) = self.at(self.x.low, value);
+            picture.line(
+                vec![(self.left, y), (self.left + TICK_LENGTH * 0.6, y)],
+                style::INK,
+                0.5,
+            );
+        }
+        for (value, text) in &ticks.marks {
+            let (_, y) = self.at(self.x.low, *value);
+            picture.line(
+                vec![(self.left, y), (self.left + TICK_LENGTH, y)],
+                style::INK,
+                0.6,
+            );
+            if numbered {
+                // Digits are 0.73 em high.
+                let baseline = y + 0.365 * TICK;
+                picture.text(self.left - TICK_GAP, baseline, text, Align::Right, Type::of(TICK));
+            }
+        }
+    }
+
+    /// The label under the x axis.
+    pub fn x_label(&self, picture: &mut Picture, label: &Label) {
+        let y = self.bottom() + TICK_GAP + TICK + 4.0 + LABEL;
+        picture.label(
+            self.left + self.width / 2.0,
+            y,
+            label,
+            Align::Centre,
+            Type::of(LABEL),
+        );
+    }
+
+    /// The label beside the y axis, `offset` points from it.
+    pub fn y_label(&self, picture: &mut Picture, label: &Label, offset: f64) {
+        let kind = Type {
+            upright: true,
+            ..Type::of(LABEL)
+        };
+        picture.label(
+            self.left - offset,
+            self.top + self.height / 2.0,
+            label,
+            Align::Centre,
+            kind,
+        );
+    }
+
+    /// How far the numbers of the y axis reach to the left, the gaps included.
+    pub fn y_reach(ticks: &Ticks) -> f64 {
+        let widest = ticks
+            .marks
+            .iter()
+            .map(|(_, text)| text::width(text, TICK, false))
+            .fold(0.0, f64::max);
+        TICK_GAP + widest + 6.0
+    }
+
+    /// A curve, cut where it leaves the panel; a point that is not finite breaks it.
+    pub fn curve(&self, picture: &mut Picture, points: &[(f64, f64)], ink: Ink, width: f64) {
+        let mut run: Vec<(f64, f64)> = Vec::new();
+        for pair in points.windows(2) {
+            let ends = (self.at(pair[0].0, pair[0].1), self.at(pair[1].0, pair[1].1));
+            match clip(ends.0, ends.1, self.rect()) {
+                Some((a, b)) => {
+                    if run.last() != Some(&a) {
+                        picture.line(std::mem::take(&mut run), ink, width);
+                        run.push(a);
+                    }
+                    run.push(b);
+                }
+                None => picture.line(std::mem::take(&mut run), ink, width),
+            }
+        }
+        picture.line(run, ink, width);
+    }
+
+    /// A dashed line across the panel at a value of x; nothing where it is outside.
+    pub fn vertical(&self, picture: &mut Picture, value: f64, ink: Ink, dashes: (f64, f64)) {
+        if (self.x.low..=self.x.high).contains(&value) {
+            let (x, _) = self.at(value, self.y.low);
+            picture.dashed(&[(x, self.top), (x, self.bottom())], ink, 1.0, dashes);
+        }
+    }
+
+    /// A dashed line across the panel at a value of y; nothing where it is outside.
+    pub fn horizontal(&self, picture: &mut Picture, value: f64, ink: Ink, dashes: (f64, f64)) {
+        if (self.y.low..=self.y.high).contains(&value) {
+            let (_, y) = self.at(self.x.low, value);
+            picture.dashed(&[(self.left, y), (self.right(), y)], ink, 1.0, dashes);
+        }
+    }
+}
+
+/// The part of a segment inside a rectangle (Liang and Barsky 1984).
+fn clip(a: (f64, f64), b: (f64, f64), rect: Rect) -> Option<((f64, f64), (f64, f64))> {
+    let (left, top, width, height) = rect;
+    let (dx, dy) = (b.0 - a.0, b.1 - a.1);
+    if !(dx.is_finite() && dy.is_finite()) {
+        return None;
+    }
+    let (mut from, mut to) = (0.0f64, 1.0f64);
+    for (step, room) in [
+        (-dx, a.0 - left),
+        (dx, left + width - a.0),
+        (-dy, a.1 - top),
+        (dy, top + height - a.1),
+    ] {
+        if step == 0.0 {
+            if room < 0.0 {
+                return None;
+            }
+        } else if step < 0.0 {
+            from = from.max(room / step);
+        } else {
+            to = to.min(room / step);
+        }
+    }
+    let point = |t: f64| (a.0 + t * dx, a.1 + t * dy);
+    // The ends themselves come back unchanged, so that pieces of a curve join.
+    let first = if from == 0.0 { a } else { point(from) };
+    let second = if to == 1.0 { b } else { point(to) };
+    (from <= to).then_some((first, second))
+}
+
+/// A colour bar to the right of a panel, with its numbers and label; returns how wide it all is.
+pub(super) fn colour_bar(picture: &mut Picture, place: Rect, scale: Axis, label: &Label) -> f64 {
+    let (left, top, width, height) = place;
+    const STEPS: usize = 256;
+    let rgba = (0..STEPS)
+        .rev()
+        .flat_map(|k| {
+            let [r, g, b] = style::sequential(k as f64 / (STEPS - 1) as f64);
+            [r, g, b, 255]
+        })
+        .collect();
+    picture.image(place, 1, rgba, true);
+    let panel = Panel {
+        left,
+        top,
+        width,
+        height,
+        x: Axis::new(0.0, 1.0),
+        y: scale,
+    };
+    panel.frame(picture);
+    let ticks = panel.y_ticks();
+    let mut widest = 0f64;
+    for (value, text) in &ticks.marks {
+        let (_, y) = panel.at(1.0, *value);
+        picture.line(
+            vec![(panel.right(), y), (panel.right() - TICK_LENGTH, y)],
+            style::INK,
+            0.6,
+        );
+        picture.text(
+            panel.right() + TICK_GAP,
+            y + 0.365 * TICK,
+            text,
+            Align::Left,
+            Type::of(TICK),
+        );
+        widest = widest.max(text::width(text, TICK, false));
+    }
+    let kind = Type {
+        upright: true,
+        ..Type::of(LABEL)
+    };
+    let x = panel.right() + TICK_GAP + widest + 5.0 + LABEL;
+    picture.label(
+        x,
+        top + height / 2.0,
+        &ticks.complete(label.clone()),
+        Align::Centre,
+        kind,
+    );
+    x + 0.3 * LABEL - left
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_round_inside_and_few() {
+        for (low, high) in [
+            (0.0, 1.0),
+            (0.1, 0.5),
+            (-3.7, 12.1),
+            (8.6e10, 2.8e11),
+            (1000.0, 1000.1),
+            (-1e-9, 1e-9),
+        ] {
+            for most in 2..7 {
+                let ticks = Axis::new(low, high).ticks(most);
+                assert!(
+                    ticks.marks.len() <= most + 1 && !ticks.marks.is_empty(),
+                    "{low} {high} {most}"
+                );
+                let slack = 1e-6 * (high - low);
+                assert!(
+                    ticks
+                        .marks
+                        .iter()
+                        .all(|m| m.0 >= low - slack && m.0 <= high + slack)
+                );
+                let mut texts: Vec<&String> = ticks.marks.iter().map(|m| &m.1).collect();
+                texts.dedup();
+                assert_eq!(texts.len(), ticks.marks.len(), "numbers repeat: {texts:?}");
+            }
+        }
+        let ticks = Axis {
+            low: 1e-4,
+            high: 30.0,
+            log: true,
+        }
+        .ticks(6);
+        let texts: Vec<&str> = ticks.marks.iter().map(|m| m.1.as_str()).collect();
+        assert_eq!(texts, ["10⁻⁴", "10⁻³", "0.01", "0.1", "1", "10"]);
+    }
+
+    #[test]
+    fn segments_are_cut_at_the_rectangle() {
+        let unit = (0.0, 0.0, 1.0, 1.0);
+        assert_eq!(
+            clip((-1.0, 0.5), (2.0, 0.5), unit),
+            Some(((0.0, 0.5), (1.0, 0.5)))
+        );
+        assert_eq!(clip((0.2, 0.2), (0.8, 0.8), unit), Some(((0.2, 0.2), (0.8, 0.8))));
+        assert_eq!(clip((2.0, 0.0), (3.0, 1.0), unit), None);
+        assert_eq!(clip((f64::NAN, 0.0), (3.0, 1.0), unit), None);
+    }
+}
