@@ -207,7 +207,29 @@ impl Panel {
     }
 
     pub fn y_ticks(&self) -> Ticks {
-        self.y.ticks(((self.height / (3.0 * TICK)) as usize).clamp(2, 6))
+        self.y.ticks(self.most_y_ticks())
+    }
+
+    /// The same without those whose numbers would meet the numbers of a panel above or below.
+    pub fn y_ticks_inside(&self) -> Ticks {
+        let inside = |most: usize| {
+            let mut ticks = self.y.ticks(most);
+            ticks.marks.retain(|(value, _)| {
+                let up = self.height * self.y.fraction(*value);
+                up.min(self.height - up) > 0.25 * TICK
+            });
+            ticks
+        };
+        let most = self.most_y_ticks();
+        // One number alone does not tell the scale.
+        (most..most + 4)
+            .map(inside)
+            .find(|ticks| ticks.marks.len() > 1)
+            .unwrap_or_else(|| inside(most))
+    }
+
+    fn most_y_ticks(&self) -> usize {
+        ((self.height / (3.0 * TICK)) as usize).clamp(2, 6)
     }
 
     pub fn frame(&self, picture: &mut Picture) {
@@ -411,14 +433,12 @@ pub(super) fn colour_bar(picture: &mut Picture, place: Rect, scale: Axis, label:
         upright: true,
         ..Type::of(LABEL)
     };
+    let label = ticks.complete(label.clone());
+    // A long label shrinks rather than leaves the picture.
+    let size = LABEL * ((height + 14.0) / label.width(LABEL, false).max(1.0)).min(1.0);
+    let kind = Type { size, ..kind };
     let x = panel.right() + TICK_GAP + widest + 5.0 + LABEL;
-    picture.label(
-        x,
-        top + height / 2.0,
-        &ticks.complete(label.clone()),
-        Align::Centre,
-        kind,
-    );
+    picture.label(x, top + height / 2.0, &label, Align::Centre, kind);
     x + 0.3 * LABEL - left
 }
 

@@ -283,7 +283,7 @@ impl Picture {
         let end = text.find('>').ok_or("the drawing has no first tag")? + 1;
         let (w, h) = (size(self.width), size(self.height));
         let mut svg = format!(
-            "<svg width=\"{}pt\" height=\"{}pt\" viewBox=\"0 0 {w} {h}\" xmlns=\"http://www.w3.org/2000/svg\">\n\
+            "<svg width=\"{:.2}pt\" height=\"{:.2}pt\" viewBox=\"0 0 {w} {h}\" xmlns=\"http://www.w3.org/2000/svg\">\n\
              <rect width=\"{w}\" height=\"{h}\" fill=\"white\"/>\n",
             self.width, self.height
         );

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::axes::{Axis, Panel};
 use super::canvas::{Align, Picture, Type};
-use super::density::{Draws, Grid, MASSES, levels};
+use super::contours::Grid;
+use super::density::{Draws, MASSES, levels};
 use super::style::{self, LABEL, TICK};
 use super::text::{self, Label};
 use crate::{Error, Result};
@@ -88,7 +89,7 @@ pub fn corner(plot: &Corner<'_>, path: impl AsRef<Path>) -> Result<()> {
     };
     // The numbers of the y axes set the left margin, and one distance for all their labels.
     let reach = (1..count)
-        .map(|row| Panel::y_reach(&panel(row, 0, 0.0, 0.0).y_ticks()))
+        .map(|row| Panel::y_reach(&panel(row, 0, 0.0, 0.0).y_ticks_inside()))
         .fold(0.0, f64::max);
     let left = reach + LABEL + 8.0;
     let one = plot.posteriors.len() == 1;
@@ -128,7 +129,7 @@ pub fn corner(plot: &Corner<'_>, path: impl AsRef<Path>) -> Result<()> {
                 panel.x_label(&mut picture, &label);
             }
             if row != column {
-                let ticks = panel.y_ticks();
+                let ticks = panel.y_ticks_inside();
                 panel.draw_y_ticks(&mut picture, &ticks, column == 0);
                 if column == 0 {
                     let label = ticks.complete(Label::of_parameter(&plot.names[row]));
@@ -137,11 +138,8 @@ pub fn corner(plot: &Corner<'_>, path: impl AsRef<Path>) -> Result<()> {
             }
             if one && row == column {
                 let (mean, sd) = draws[0].mean_and_sd(row);
-                let title = Label::of_parameter(&plot.names[row]).then(&format!(
-                    " = {} ± {}",
-                    text::number(mean),
-                    text::number(sd)
-                ));
+                let title = Label::of_parameter(&plot.names[row])
+                    .then(&format!(" = {}", text::mean_and_sd(mean, sd)));
                 let size = (TICK + 1.0).min((TICK + 1.0) * (side + gap) / title.width(TICK + 1.0, false));
                 let x = panel.left + side / 2.0;
                 // Under the smallest readable size the title is left out: the table has the numbers.
@@ -257,7 +255,7 @@ fn contours(
     for (i, draws) in draws.iter().enumerate() {
         let density = draws.joint(pair, ranges, JOINT_BINS);
         let levels = levels(&density, MASSES);
-        let grid = Grid::of_cells(&density, ranges, JOINT_BINS);
+        let grid = Grid::of_cells(&density, ranges, [JOINT_BINS; 2]);
         let ink = style::series(i);
         let mut rgba = Vec::with_capacity(4 * FILL * FILL);
         let node = |k: usize, (low, high): (f64, f64)| low + (k as f64 + 0.5) / FILL as f64 * (high - low);

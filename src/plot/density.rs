@@ -1,6 +1,4 @@
-//! Turn weighted draws into smooth densities, and densities into credible contours.
-
-use std::collections::HashMap;
+//! Turn weighted draws into smooth densities.
 
 use crate::{Error, Result};
 
@@ -132,7 +130,7 @@ impl<'a> Draws<'a> {
         let width = (high - low) / bins as f64;
         let density = self.histogram(parameter, (low, high), bins);
         let bandwidth = 0.9 * self.spread(parameter) * self.effective().powf(-0.2);
-        let mut density = smooth(&density, 1, bins, (bandwidth / width).max(0.6));
+        let mut density = smooth_line(&density, (bandwidth / width).max(0.6));
         let peak = density.iter().copied().fold(0.0, f64::max);
         if peak > 0.0 {
             density.iter_mut().for_each(|d| *d /= peak);
@@ -151,12 +149,10 @@ impl<'a> Draws<'a> {
                 density[row * bins + column] += w;
             }
         }
-        // A kernel along the axes must follow the spread across a narrow ridge, not along it.
-        let across = (1.0 - self.correlation(x, y).powi(2)).sqrt().max(0.15);
-        let rule = self.effective().powf(-1.0 / 6.0) * across;
-        let bandwidth = |parameter: usize, width: f64| (rule * self.spread(parameter) / width).max(0.8);
-        let density = smooth(&density, bins, 1, bandwidth(y, widths[1]));
-        let mut density = smooth(&density, 1, bins, bandwidth(x, widths[0]));
+        let rule = self.effective().powf(-1.0 / 6.0);
+        let bandwidth = |parameter: usize, width: f64| (rule * self.spread(parameter) / width).max(0.6);
+        let sigmas = [bandwidth(x, widths[0]), bandwidth(y, widths[1])];
+        let mut density = smooth_square(&density, bins, sigmas, self.correlation(x, y));
         let sum: f64 = density.iter().sum();
         if sum > 0.0 {
             density.iter_mut().for_each(|d| *d /= sum);
@@ -172,32 +168,60 @@ fn bin(x: f64, low: f64, width: f64, bins: usize) -> Option<usize> {
     ((0.0..bins as f64).contains(&place) || last).then(|| (place as usize).min(bins - 1))
 }
 
-/// Smooth a square or a line along one direction with a Gaussian of `sigma` cells: along rows of `across` cells next to
-/// each other (`along` 1), or along columns (`along` the row length). What would leave an end is given back, so that a
-/// density cut by a bound of the prior stays high there.
-fn smooth(values: &[f64], along: usize, across: usize, sigma: f64) -> Vec<f64> {
+/// Smooth a line of cells with a Gaussian of `sigma` cells. What would leave an end is given back, so that a density cut
+/// by a bound of the prior stays high there.
+fn smooth_line(values: &[f64], sigma: f64) -> Vec<f64> {
     let reach = (4.0 * sigma).ceil() as usize;
     let kernel: Vec<f64> = (0..=reach)
         .map(|k| (-0.5 * (k as f64 / sigma).powi(2)).exp())
         .collect();
-    let length = if along == 1 { across } else { values.len() / along };
-    let mut out = vec![0.0; values.len()];
-    for (i, sum) in out.iter_mut().enumerate() {
-        let place = (i / along) % length;
-        let (mut total, mut mass) = (0.0, 0.0);
-        for other in place.saturating_sub(reach)..(place + reach + 1).min(length) {
-            let weight = kernel[other.abs_diff(place)];
-            let j = if other < place {
-                i - (place - other) * along
-            } else {
-                i + (other - place) * along
-            };
-            total += weight * values[j];
-            mass += weight;
+    let around = |place: usize| place.saturating_sub(reach)..(place + reach + 1).min(values.len());
+    (0..values.len())
+        .map(|place| {
+            let (mut total, mut mass) = (0.0, 0.0);
+            for other in around(place) {
+                let weight = kernel[other.abs_diff(place)];
+                total += weight * values[other];
+                mass += weight;
+            }
+            total / mass
+        })
+        .collect()
+}
+
+/// Smooth a square of cells with a Gaussian of the given widths in cells along x and y, as correlated as the draws are: a
+/// narrow ridge is smoothed along itself. Ends are treated as in [`smooth_line`].
+fn smooth_square(values: &[f64], bins: usize, sigmas: [f64; 2], correlation: f64) -> Vec<f64> {
+    // A kernel narrower across than a cell would leave the cells visible.
+    let rho = correlation.clamp(-0.95, 0.95);
+    let reach = sigmas.map(|sigma| (3.5 * sigma).ceil() as isize);
+    let mut kernel = Vec::new();
+    for dy in -reach[1]..=reach[1] {
+        for dx in -reach[0]..=reach[0] {
+            let (u, v) = (dx as f64 / sigmas[0], dy as f64 / sigmas[1]);
+            let square = (u * u - 2.0 * rho * u * v + v * v) / (1.0 - rho * rho);
+            if square < 12.5 {
+                kernel.push((dx, dy, (-0.5 * square).exp()));
+            }
         }
-        *sum = total / mass;
     }
-    out
+    let size = bins as isize;
+    let (mut totals, mut masses) = (vec![0.0; values.len()], vec![0.0; values.len()]);
+    for &(dx, dy, weight) in &kernel {
+        let columns = (-dx).max(0)..size.min(size - dx);
+        for row in (-dy).max(0)..size.min(size - dy) {
+            for column in columns.clone() {
+                let (here, there) = (row * size + column, (row + dy) * size + column + dx);
+                totals[here as usize] += weight * values[there as usize];
+                masses[here as usize] += weight;
+            }
+        }
+    }
+    totals
+        .iter()
+        .zip(masses)
+        .map(|(total, mass)| total / mass)
+        .collect()
 }
 
 /// The densities above which lie the given masses of a grid of densities.
@@ -215,169 +239,9 @@ pub(super) fn levels(density: &[f64], masses: [f64; 2]) -> [f64; 2] {
     })
 }
 
-/// Values at the nodes of a grid; `values[row * x.len() + column]`.
-pub(super) struct Grid {
-    pub x: Vec<f64>,
-    pub y: Vec<f64>,
-    pub values: Vec<f64>,
-}
-
-impl Grid {
-    /// From densities in the middle of `bins`² cells, continued to the edges of the ranges, so that contours of what a
-    /// bound cuts end there.
-    pub fn of_cells(density: &[f64], ranges: [(f64, f64); 2], bins: usize) -> Self {
-        let nodes = |(low, high): (f64, f64)| {
-            let width = (high - low) / bins as f64;
-            let middle = (0..bins).map(|k| low + (k as f64 + 0.5) * width);
-            std::iter::once(low)
-                .chain(middle)
-                .chain([high])
-                .collect::<Vec<_>>()
-        };
-        let cell = |k: usize| k.clamp(1, bins) - 1;
-        let values = (0..bins + 2)
-            .flat_map(|row| (0..bins + 2).map(move |column| (row, column)))
-            .map(|(row, column)| density[cell(row) * bins + cell(column)])
-            .collect();
-        Self {
-            x: nodes(ranges[0]),
-            y: nodes(ranges[1]),
-            values,
-        }
-    }
-
-    /// The lines where the interpolated values are `level` (marching squares), as chains of points.
-    pub fn contours(&self, level: f64) -> Vec<Vec<(f64, f64)>> {
-        let columns = self.x.len();
-        let value = |row: usize, column: usize| self.values[row * columns + column] - level;
-        // A crossing lies on an edge: (node, 0) to its right neighbour or (node, 1) to its upper one.
-        type Edge = (usize, u8);
-        let point = |(node, direction): Edge| {
-            let (row, column) = (node / columns, node % columns);
-            let (next_row, next_column) = if direction == 0 {
-                (row, column + 1)
-            } else {
-                (row + 1, column)
-            };
-            let (a, b) = (value(row, column), value(next_row, next_column));
-            // Across an infinite step the crossing is at the finite side's node.
-            let t = if (a - b).is_finite() {
-                a / (a - b)
-            } else if a.is_finite() {
-                0.0
-            } else {
-                1.0
-            };
-            (
-                self.x[column] * (1.0 - t) + self.x[next_column] * t,
-                self.y[row] * (1.0 - t) + self.y[next_row] * t,
-            )
-        };
-        let mut joins: HashMap<Edge, Vec<Edge>> = HashMap::new();
-        let mut order = Vec::new();
-        for row in 0..self.y.len().saturating_sub(1) {
-            for column in 0..columns.saturating_sub(1) {
-                let node = row * columns + column;
-                let inside = [(0, 0), (0, 1), (1, 1), (1, 0)]
-                    .map(|(down, right)| value(row + down, column + right) >= 0.0);
-                let edges: [Edge; 4] = [(node, 0), (node + 1, 1), (node + columns, 0), (node, 1)];
-                let crossed: Vec<Edge> = (0..4)
-                    .filter(|&k| inside[k] != inside[(k + 1) % 4])
-                    .map(|k| edges[k])
-                    .collect();
-                let mut join = |a: Edge, b: Edge| {
-                    order.push(a);
-                    joins.entry(a).or_default().push(b);
-                    joins.entry(b).or_default().push(a);
-                };
-                match crossed[..] {
-                    [a, b] => join(a, b),
-                    [a, b, c, d] => {
-                        // A saddle: the mean decides which corners belong together.
-                        let mean = value(row, column)
-                            + value(row, column + 1)
-                            + value(row + 1, column)
-                            + value(row + 1, column + 1);
-                        if (mean >= 0.0) == inside[0] {
-                            join(a, b);
-                            join(c, d);
-                        } else {
-                            join(a, d);
-                            join(b, c);
-                        }
-                    }
-                    _ => {}
-                }
-            }
-        }
-        // Open chains start where only one piece ends; what is left after them are rings.
-        let open = order.iter().copied().filter(|edge| joins[edge].len() == 1);
-        let ends: Vec<Edge> = joins
-            .iter()
-            .filter(|(_, next)| next.len() == 1)
-            .map(|(e, _)| *e)
-            .collect();
-        let mut starts: Vec<Edge> = open.chain(ends).collect();
-        starts.sort_unstable();
-        starts.extend(order.iter().copied());
-        let mut chains = Vec::new();
-        for start in starts {
-            let mut chain = vec![point(start)];
-            let mut here = start;
-            while let Some(next) = joins.get_mut(&here).and_then(Vec::pop) {
-                if let Some(back) = joins.get_mut(&next) {
-                    if let Some(i) = back.iter().position(|&e| e == here) {
-                        back.swap_remove(i);
-                    }
-                }
-                chain.push(point(next));
-                here = next;
-            }
-            if chain.len() > 1 {
-                chains.push(chain);
-            }
-        }
-        chains
-    }
-
-    /// The value at a point, by bilinear interpolation.
-    pub fn at(&self, x: f64, y: f64) -> f64 {
-        let place = |nodes: &[f64], v: f64| {
-            let i = nodes.partition_point(|&node| node <= v).clamp(1, nodes.len() - 1) - 1;
-            (i, ((v - nodes[i]) / (nodes[i + 1] - nodes[i])).clamp(0.0, 1.0))
-        };
-        let ((column, u), (row, v)) = (place(&self.x, x), place(&self.y, y));
-        let value = |r: usize, c: usize| self.values[r * self.x.len() + c];
-        (value(row, column) * (1.0 - u) + value(row, column + 1) * u) * (1.0 - v)
-            + (value(row + 1, column) * (1.0 - u) + value(row + 1, column + 1) * u) * v
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn contours_of_a_cone_are_circles() {
-        let nodes: Vec<f64> = (0..41).map(|k| f64::from(k) / 20.0 - 1.0).collect();
-        let values = nodes
-            .iter()
-            .flat_map(|y| nodes.iter().map(move |x| -x.hypot(*y)))
-            .collect();
-        let grid = Grid {
-            x: nodes.clone(),
-            y: nodes,
-            values,
-        };
-        let chains = grid.contours(-0.5);
-        assert_eq!(chains.len(), 1);
-        assert_eq!(chains[0].first(), chains[0].last());
-        // Linear interpolation of a cone on a grid of 0.05 errs by less than h²/8r.
-        assert!(chains[0].iter().all(|(x, y)| (x.hypot(*y) - 0.5).abs() < 1e-3));
-        // One that the border cuts stays open, in four pieces.
-        assert_eq!(grid.contours(-1.2).len(), 4);
-        assert!(grid.contours(0.5).is_empty());
-    }
 
     #[test]
     fn levels_enclose_their_mass() {

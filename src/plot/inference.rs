@@ -148,11 +148,12 @@ fn draw_table(picture: &mut Picture, rows: &[ParameterRow<'_>], left: f64, top: 
         );
         let error = row.truth.map(|truth| row.estimate - truth);
         let cells = [row.truth, Some(row.estimate), error, row.sd];
-        for (k, value) in cells.iter().enumerate() {
+        let written = text::numbers(&cells.map(|value| value.unwrap_or(0.0)));
+        for (k, (value, text)) in cells.iter().zip(written).enumerate() {
             let text = match value {
                 None => "–".to_owned(),
-                Some(x) if k == 2 && *x > 0.0 => format!("+{}", text::number(*x)),
-                Some(x) => text::number(*x),
+                Some(x) if k == 2 && *x > 0.0 => format!("+{text}"),
+                Some(_) => text,
             };
             picture.text(edge(k + 1), y, &text, Align::Right, Type::of(LABEL));
         }

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::axes::{Axis, Panel, colour_bar};
 use super::canvas::{Align, Ink, Picture, Type};
-use super::density::{Grid, MASSES, levels};
+use super::contours::Grid;
+use super::density::{MASSES, levels};
 use super::style::{self, LABEL, TITLE};
 use super::text::{self, Label};
 use crate::{Error, Result};
@@ -100,13 +101,11 @@ pub fn likelihood_surface(plot: &Surface<'_>, path: impl AsRef<Path>) -> Result<
         .collect();
     picture.image(panel.rect(), columns, rgba, false);
 
-    let density: Vec<f64> = below.iter().map(|v| v.exp()).collect();
-    // Contours are interpolated in the logarithm, which is smoother; the floor keeps it finite.
-    let grid = Grid {
-        x: plot.x.to_vec(),
-        y: plot.y.to_vec(),
-        values: below.iter().map(|v| v.max(-500.0)).collect(),
-    };
+    // Contours are interpolated in the logarithm, which is smoother. The floor keeps it finite; its density is nothing.
+    let floored: Vec<f64> = below.iter().map(|v| v.max(-2.0 * DEEPEST)).collect();
+    let ranges = [(panel.x.low, panel.x.high), (panel.y.low, panel.y.high)];
+    let grid = Grid::of_cells(&floored, ranges, [columns, plot.y.len()]).refined(6);
+    let density: Vec<f64> = grid.values.iter().map(|v| v.exp()).collect();
     let paper = Ink(255, 255, 255, 1.0);
     for (level, dashed) in levels(&density, MASSES).into_iter().zip([false, true]) {
         for chain in grid.contours(level.ln()) {
@@ -122,10 +121,11 @@ pub fn likelihood_surface(plot: &Surface<'_>, path: impl AsRef<Path>) -> Result<
     }
     let maximum = [plot.x[at % columns], plot.y[at / columns]];
     let marks = Marks { panel: &panel };
-    marks.cross(&mut picture, maximum);
     if let Some(truth) = plot.truth {
         marks.ring(&mut picture, truth);
     }
+    // Inside the ring where the two meet.
+    marks.cross(&mut picture, maximum);
     panel.frame(&mut picture);
     let x_ticks = panel.x_ticks();
     panel.draw_x_ticks(&mut picture, &x_ticks, true);
@@ -168,7 +168,7 @@ impl Marks<'_> {
 }
 
 fn cross(picture: &mut Picture, (x, y): (f64, f64)) {
-    for (ink, width, arm) in [(style::INK, 3.6, 5.0), (style::ESTIMATE, 2.0, 4.5)] {
+    for (ink, width, arm) in [(style::INK, 3.2, 3.6), (style::ESTIMATE, 1.7, 3.2)] {
         picture.line(vec![(x - arm, y - arm), (x + arm, y + arm)], ink, width);
         picture.line(vec![(x - arm, y + arm), (x + arm, y - arm)], ink, width);
     }
@@ -177,10 +177,10 @@ fn cross(picture: &mut Picture, (x, y): (f64, f64)) {
 fn ring(picture: &mut Picture, (x, y): (f64, f64)) {
     let circle: Vec<(f64, f64)> = (0..=48)
         .map(|k| f64::from(k) * std::f64::consts::TAU / 48.0)
-        .map(|angle| (x + 5.0 * angle.cos(), y + 5.0 * angle.sin()))
+        .map(|angle| (x + 6.5 * angle.cos(), y + 6.5 * angle.sin()))
         .collect();
-    picture.line(circle.clone(), style::INK, 3.6);
-    picture.line(circle, Ink(255, 255, 255, 1.0), 1.8);
+    picture.line(circle.clone(), style::INK, 3.0);
+    picture.line(circle, Ink(255, 255, 255, 1.0), 1.5);
 }
 
 fn legend(picture: &mut Picture, panel: &Panel, truth: bool) {

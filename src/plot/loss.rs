@@ -110,6 +110,7 @@ pub fn loss(plot: &Loss<'_>, path: impl AsRef<Path>) -> Result<()> {
         heading,
     );
 
+    let mut entries = Vec::new();
     for (i, curve) in plot.curves.iter().enumerate() {
         let points: Vec<(f64, f64)> = curve
             .values
@@ -130,11 +131,14 @@ pub fn loss(plot: &Loss<'_>, path: impl AsRef<Path>) -> Result<()> {
             .iter()
             .filter(|p| p.1.is_finite())
             .min_by(|a, b| a.1.total_cmp(&b.1));
+        let mut entry = curve.label.to_owned();
         if let Some(&(step, value)) = lowest.filter(|_| plot.curves.len() <= 2) {
             let (x, y) = panel.at(step, value);
             picture.dot(x, y, 3.2, style::series(i));
             picture.dot(x, y, 1.6, super::canvas::Ink(255, 255, 255, 1.0));
+            entry += &format!(", lowest {} at {step}", text::numbers(&[value])[0]);
         }
+        entries.push(entry);
     }
     panel.frame(&mut picture);
     panel.draw_y_ticks(&mut picture, &ticks, true);
@@ -142,27 +146,19 @@ pub fn loss(plot: &Loss<'_>, path: impl AsRef<Path>) -> Result<()> {
     let ticks = panel.x_ticks();
     panel.draw_x_ticks(&mut picture, &ticks, true);
     panel.x_label(&mut picture, &ticks.complete(Label::plain(plot.step)));
-    if plot.curves.len() > 1 {
-        legend(&mut picture, &panel, plot.curves);
-    }
+    legend(&mut picture, &panel, &entries);
     picture.save(path.as_ref())
 }
 
-fn legend(picture: &mut Picture, panel: &Panel, curves: &[Curve<'_>]) {
-    let widest = curves
+fn legend(picture: &mut Picture, panel: &Panel, entries: &[String]) {
+    let widest = entries
         .iter()
-        .map(|c| text::width(c.label, LABEL, false))
+        .map(|entry| text::width(entry, LABEL, false))
         .fold(0.0, f64::max);
     let left = panel.right() - widest - 34.0;
-    for (i, curve) in curves.iter().enumerate() {
+    for (i, entry) in entries.iter().enumerate() {
         let y = panel.top + 13.0 + 14.0 * i as f64;
         picture.line(vec![(left, y), (left + 18.0, y)], style::series(i), 1.8);
-        picture.text(
-            left + 24.0,
-            y + 0.36 * LABEL,
-            curve.label,
-            Align::Left,
-            Type::of(LABEL),
-        );
+        picture.text(left + 24.0, y + 0.36 * LABEL, entry, Align::Left, Type::of(LABEL));
     }
 }

@@ -10,6 +10,7 @@
 
 mod axes;
 mod canvas;
+mod contours;
 mod corner;
 mod density;
 mod field;

@@ -80,7 +80,7 @@ pub fn posterior_histogram(plot: &Histograms<'_>, path: impl AsRef<Path>) -> Res
     let inner = columns as f64 * (WIDTH + COLUMN_GAP) - COLUMN_GAP;
     let width = (left + inner + 18.0)
         .max(text::width(plot.title, TITLE, true) + 24.0)
-        .max(300.0);
+        .max(330.0);
     let mut picture = Picture::new(width, top + rows as f64 * (HEIGHT + ROW_GAP) - ROW_GAP + 38.0);
     let heading = Type {
         bold: true,
@@ -119,14 +119,11 @@ fn panel(
     // Freedman and Diaconis (1981), within what can be seen.
     let count = draws.values[parameter].len() as f64;
     let rule = 2.0 * (three - quarter) / count.cbrt();
-    let span = (last - first).max(1e-3 * (x.high - x.low));
-    let wanted = if rule > 0.0 {
-        (span / rule).clamp(8.0, 48.0)
-    } else {
-        30.0
-    };
-    let bins = ((wanted * (x.high - x.low) / span).ceil() as usize).min(200);
-    let heights = draws.histogram(parameter, (x.low, x.high), bins);
+    let wanted = if rule > 0.0 { (last - first) / rule } else { 30.0 };
+    let bins = wanted.clamp(8.0, 48.0).ceil() as usize;
+    // Bins end with the draws, so that a bound of the prior does not cut one in two.
+    let shown = Axis::new(first, last);
+    let heights = draws.histogram(parameter, (shown.low, shown.high), bins);
     let tallest = heights.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
     let y = Axis::new(0.0, 1.1 * tallest);
     let panel = Panel {
@@ -138,7 +135,7 @@ fn panel(
         y,
     };
     let ink = style::series(0);
-    let edge = |k: usize| x.low + (x.high - x.low) * k as f64 / bins as f64;
+    let edge = |k: usize| shown.low + (shown.high - shown.low) * k as f64 / bins as f64;
     for (k, &height) in heights.iter().enumerate().filter(|(_, h)| **h > 0.0) {
         let ((l, t), (r, b)) = (panel.at(edge(k), height), panel.at(edge(k + 1), 0.0));
         let middle = 0.5 * (edge(k) + edge(k + 1));

@@ -4,8 +4,6 @@ use super::canvas::Ink;
 
 /// Text and frames.
 pub(super) const INK: Ink = Ink(34, 34, 34, 1.0);
-/// What should not distract.
-pub(super) const GREY: Ink = Ink(140, 140, 140, 1.0);
 /// Lines of tables.
 pub(super) const FAINT: Ink = Ink(205, 205, 205, 1.0);
 

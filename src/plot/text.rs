@@ -159,20 +159,54 @@ pub(super) fn superscript(number: i32) -> String {
     number.to_string().chars().map(raise).collect()
 }
 
-/// A number with about four significant digits, for tables.
-pub(super) fn number(x: f64) -> String {
-    if x == 0.0 {
-        return "0".to_owned();
+/// Numbers to be read together, with as many decimals as give the largest four significant digits.
+pub(super) fn numbers(values: &[f64]) -> Vec<String> {
+    let largest = values.iter().fold(0f64, |m, x| m.max(x.abs()));
+    write_all(values, common_exponent(largest), largest / 1000.0)
+}
+
+/// A mean and its standard deviation, to two digits of the latter.
+pub(super) fn mean_and_sd(mean: f64, sd: f64) -> String {
+    let exponent = common_exponent(mean.abs().max(sd));
+    let scale = 10f64.powi(exponent);
+    let texts = write_all(&[mean / scale, sd / scale], 0, sd / scale / 10.0);
+    match exponent {
+        0 => format!("{} ± {}", texts[0], texts[1]),
+        e => format!("({} ± {})×10{}", texts[0], texts[1], superscript(e)),
     }
-    let exponent = x.abs().log10().floor();
-    if !(-3.0..5.0).contains(&exponent) {
-        let exponent = exponent as i32;
-        let digits = (x / 10f64.powi(exponent)).to_string();
-        let digits: f64 = digits.parse().unwrap_or(0.0);
-        return format!("{digits:.2}×10{}", superscript(exponent)).replace('-', "−");
+}
+
+/// The power of ten to leave out of numbers up to `largest`; none where plain digits read well.
+fn common_exponent(largest: f64) -> i32 {
+    let exponent = if largest > 0.0 {
+        largest.log10().floor()
+    } else {
+        0.0
+    };
+    if (-3.0..5.0).contains(&exponent) {
+        0
+    } else {
+        exponent as i32
     }
-    let decimals = (3.0 - exponent).clamp(0.0, 4.0) as usize;
-    format!("{x:.decimals$}").replace('-', "−")
+}
+
+fn write_all(values: &[f64], exponent: i32, smallest_digit: f64) -> Vec<String> {
+    let scale = 10f64.powi(exponent);
+    let digit = (smallest_digit / scale).log10().floor();
+    let decimals = if digit.is_finite() {
+        (-digit).clamp(0.0, 8.0) as usize
+    } else {
+        0
+    };
+    let write = |x: &f64| {
+        let text = format!("{:.decimals$}", x / scale).replace('-', "−");
+        if exponent == 0 {
+            text
+        } else {
+            format!("{text}×10{}", superscript(exponent))
+        }
+    };
+    values.iter().map(write).collect()
 }
 
 #[cfg(test)]
@@ -213,15 +247,13 @@ mod tests {
 
     #[test]
     fn numbers_are_short() {
-        for (x, text) in [
-            (0.0, "0"),
-            (0.31234, "0.3123"),
-            (-1.5, "−1.500"),
-            (12345.6, "12346"),
-            (2.5e11, "2.50×10¹¹"),
-            (-3e-7, "−3.00×10⁻⁷"),
-        ] {
-            assert_eq!(number(x), text);
-        }
+        assert_eq!(numbers(&[0.31234, 0.3, 0.01234]), ["0.3123", "0.3000", "0.0123"]);
+        assert_eq!(numbers(&[-1.5, 0.02]), ["−1.500", "0.020"]);
+        assert_eq!(numbers(&[2.5e11, 1e9]), ["2.500×10¹¹", "0.010×10¹¹"]);
+        assert_eq!(numbers(&[0.0]), ["0"]);
+        assert_eq!(mean_and_sd(0.30951, 0.01976), "0.310 ± 0.020");
+        assert_eq!(mean_and_sd(1234.5, 67.8), "1234 ± 68");
+        assert_eq!(mean_and_sd(2.5e11, 3.2e9), "(2.500 ± 0.032)×10¹¹");
+        assert_eq!(mean_and_sd(-3.7e-7, 1.44e-4), "(−0.0 ± 1.4)×10⁻⁴");
     }
 }
