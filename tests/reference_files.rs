@@ -198,7 +198,7 @@ fn reference_files_with_flipped_bytes_never_panic() {
     let step = if std::env::var_os("ARMILLA_LONG_TESTS").is_some() {
         1
     } else {
-        7
+        13
     };
     for entry in fs::read_dir(&folder).unwrap() {
         let source = entry.unwrap().path();

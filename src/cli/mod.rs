@@ -1,7 +1,7 @@
 //! Parse the command line, call what does the work, and print.
 //!
 //! One file per command: a struct of arguments with a `run` that writes its result to `out`. To add one, add its module,
-//! its variant of [`Command`] and its arm in [`Command::run`].
+//! its variant of `Command` and its arm in `Command::run`.
 
 mod inspect;
 pub mod progress;

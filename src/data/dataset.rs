@@ -80,7 +80,8 @@ impl MapSet {
     /// Numbers that do not divide, no maps or parameters, and pixels or parameters that are not finite.
     pub fn new(maps: Vec<f32>, side: usize, params: Vec<f64>, names: Vec<String>) -> Result<Self> {
         let fail = |what: String| Err(Error::Invalid(what));
-        let pixels = side * side;
+        // Nothing has that many pixels; the check below says so.
+        let pixels = side.saturating_mul(side);
         if pixels == 0 || maps.is_empty() || !maps.len().is_multiple_of(pixels) {
             return fail(format!("{} pixels do not make maps of {side}×{side}", maps.len()));
         }

@@ -34,6 +34,22 @@ impl Grid {
         }
     }
 
+    /// The area that each node stands for.
+    pub fn areas(&self) -> Vec<f64> {
+        let lengths = |nodes: &[f64]| -> Vec<f64> {
+            let node = |i: isize| nodes[i.clamp(0, nodes.len() as isize - 1) as usize];
+            (0..nodes.len() as isize)
+                .map(|i| 0.5 * (node(i + 1) - node(i - 1)))
+                .collect()
+        };
+        let widths = lengths(&self.x);
+        let heights = lengths(&self.y);
+        heights
+            .iter()
+            .flat_map(|h| widths.iter().map(move |w| w * h))
+            .collect()
+    }
+
     /// The same surface on a grid `factor` times as fine (Catmull and Rom 1974): a ridge that runs across coarse cells
     /// stays one ridge.
     pub fn refined(&self, factor: usize) -> Self {
@@ -150,10 +166,10 @@ impl Grid {
             let mut chain = vec![point(start)];
             let mut here = start;
             while let Some(next) = joins.get_mut(&here).and_then(Vec::pop) {
-                if let Some(back) = joins.get_mut(&next) {
-                    if let Some(i) = back.iter().position(|&e| e == here) {
-                        back.swap_remove(i);
-                    }
+                if let Some(back) = joins.get_mut(&next)
+                    && let Some(i) = back.iter().position(|&e| e == here)
+                {
+                    back.swap_remove(i);
                 }
                 chain.push(point(next));
                 here = next;

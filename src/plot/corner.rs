@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use super::axes::{Axis, Panel};
+use super::axis::Axis;
 use super::canvas::{Align, Picture, Type};
 use super::contours::Grid;
 use super::density::{Draws, MASSES, levels};
+use super::panel::Panel;
 use super::style::{self, LABEL, TICK};
 use super::text::{self, Label};
 use crate::{Error, Result};
@@ -165,19 +166,18 @@ fn check<'a>(plot: &Corner<'a>) -> Result<Vec<Draws<'a>>> {
     if plot.posteriors.is_empty() {
         return fail("there is no posterior to draw".into());
     }
-    if let Some(truth) = plot.truth {
-        if truth.len() != count || truth.iter().any(|x| !x.is_finite()) {
-            return fail(format!("the truth must be {count} finite numbers"));
-        }
+    if let Some(truth) = plot.truth
+        && (truth.len() != count || truth.iter().any(|x| !x.is_finite()))
+    {
+        return fail(format!("the truth must be {count} finite numbers"));
     }
-    if let Some(bounds) = plot.bounds {
-        if bounds.len() != count
+    if let Some(bounds) = plot.bounds
+        && (bounds.len() != count
             || bounds
                 .iter()
-                .any(|(low, high)| low.is_nan() || high.is_nan() || low >= high)
-        {
-            return fail(format!("the bounds must be {count} intervals"));
-        }
+                .any(|(low, high)| low.is_nan() || high.is_nan() || low >= high))
+    {
+        return fail(format!("the bounds must be {count} intervals"));
     }
     plot.posteriors
         .iter()
@@ -254,7 +254,7 @@ fn contours(
 ) {
     for (i, draws) in draws.iter().enumerate() {
         let density = draws.joint(pair, ranges, JOINT_BINS);
-        let levels = levels(&density, MASSES);
+        let levels = levels(&density, &[1.0; JOINT_BINS * JOINT_BINS], MASSES);
         let grid = Grid::of_cells(&density, ranges, [JOINT_BINS; 2]);
         let ink = style::series(i);
         let mut rgba = Vec::with_capacity(4 * FILL * FILL);

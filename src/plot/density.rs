@@ -224,18 +224,18 @@ fn smooth_square(values: &[f64], bins: usize, sigmas: [f64; 2], correlation: f64
         .collect()
 }
 
-/// The densities above which lie the given masses of a grid of densities.
-pub(super) fn levels(density: &[f64], masses: [f64; 2]) -> [f64; 2] {
-    let mut sorted = density.to_vec();
-    sorted.sort_by(|a, b| b.total_cmp(a));
-    let total: f64 = sorted.iter().sum();
+/// The densities above which lie the given masses, where each density stands for an area.
+pub(super) fn levels(density: &[f64], areas: &[f64], masses: [f64; 2]) -> [f64; 2] {
+    let mut order: Vec<(f64, f64)> = density.iter().zip(areas).map(|(&d, &a)| (d, d * a)).collect();
+    order.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let total: f64 = order.iter().map(|(_, mass)| mass).sum();
     masses.map(|mass| {
         let mut sum = 0.0;
-        let found = sorted.iter().find(|&&d| {
-            sum += d;
+        let found = order.iter().find(|(_, m)| {
+            sum += m;
             sum >= mass * total
         });
-        found.copied().unwrap_or(0.0)
+        found.map_or(0.0, |(d, _)| *d)
     })
 }
 
@@ -250,7 +250,10 @@ mod tests {
             .iter()
             .flat_map(|y| nodes.iter().map(move |x| (-0.5 * (x * x + y * y)).exp()))
             .collect();
-        for (level, mass) in levels(&density, MASSES).into_iter().zip(MASSES) {
+        for (level, mass) in levels(&density, &vec![1.0; density.len()], MASSES)
+            .into_iter()
+            .zip(MASSES)
+        {
             // In two dimensions a Gaussian encloses 1 − density/peak; cells of 0.05 resolve that to 1 %.
             assert!((level - (1.0 - mass)).abs() < 0.01, "{level}");
         }

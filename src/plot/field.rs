@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use super::axes::{Axis, Panel, colour_bar};
+use super::axis::Axis;
 use super::canvas::{Align, Picture, Rect, Type};
+use super::panel::{Panel, colour_bar};
 use super::style::{self, TICK, TITLE};
 use super::text::{self, Label};
 use crate::{Error, Result};

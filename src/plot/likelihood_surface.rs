@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use super::axes::{Axis, Panel, colour_bar};
+use super::axis::Axis;
 use super::canvas::{Align, Ink, Picture, Type};
 use super::contours::Grid;
 use super::density::{MASSES, levels};
+use super::panel::{Panel, colour_bar};
 use super::style::{self, LABEL, TITLE};
 use super::text::{self, Label};
 use crate::{Error, Result};
@@ -107,7 +108,10 @@ pub fn likelihood_surface(plot: &Surface<'_>, path: impl AsRef<Path>) -> Result<
     let grid = Grid::of_cells(&floored, ranges, [columns, plot.y.len()]).refined(6);
     let density: Vec<f64> = grid.values.iter().map(|v| v.exp()).collect();
     let paper = Ink(255, 255, 255, 1.0);
-    for (level, dashed) in levels(&density, MASSES).into_iter().zip([false, true]) {
+    for (level, dashed) in levels(&density, &grid.areas(), MASSES)
+        .into_iter()
+        .zip([false, true])
+    {
         for chain in grid.contours(level.ln()) {
             // Dark under white is seen on every colour of the map.
             panel.curve(&mut picture, &chain, style::INK, 2.2);

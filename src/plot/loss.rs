@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use super::axes::{Axis, Panel};
+use super::axis::Axis;
 use super::canvas::{Align, Picture, Type};
+use super::panel::Panel;
 use super::style::{self, LABEL, TITLE};
 use super::text::{self, Label};
 use crate::{Error, Result};

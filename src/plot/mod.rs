@@ -8,15 +8,17 @@
 //! All of them return an error for what cannot be drawn: nothing at all, numbers that are not finite, draws that are all
 //! equal, lengths that do not fit each other, and a path that cannot be written.
 
-mod axes;
+mod axis;
 mod canvas;
 mod contours;
 mod corner;
 mod density;
 mod field;
+mod image;
 mod inference;
 mod likelihood_surface;
 mod loss;
+mod panel;
 mod posterior_histogram;
 mod style;
 mod text;

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use super::axes::{Axis, Panel};
+use super::axis::Axis;
 use super::canvas::{Align, Picture, Type};
 use super::density::Draws;
+use super::panel::Panel;
 use super::style::{self, LABEL, TITLE};
 use super::text::{self, Label};
 use crate::{Error, Result};

@@ -199,7 +199,10 @@ fn write_all(values: &[f64], exponent: i32, smallest_digit: f64) -> Vec<String> 
         0
     };
     let write = |x: &f64| {
-        let text = format!("{:.decimals$}", x / scale).replace('-', "−");
+        let text = format!("{:.decimals$}", x / scale);
+        // No minus zero, and a minus sign as long as a plus sign.
+        let zero = text.trim_start_matches('-').chars().all(|c| c == '0' || c == '.');
+        let text = text.replace('-', if zero { "" } else { "−" });
         if exponent == 0 {
             text
         } else {
@@ -254,6 +257,6 @@ mod tests {
         assert_eq!(mean_and_sd(0.30951, 0.01976), "0.310 ± 0.020");
         assert_eq!(mean_and_sd(1234.5, 67.8), "1234 ± 68");
         assert_eq!(mean_and_sd(2.5e11, 3.2e9), "(2.500 ± 0.032)×10¹¹");
-        assert_eq!(mean_and_sd(-3.7e-7, 1.44e-4), "(−0.0 ± 1.4)×10⁻⁴");
+        assert_eq!(mean_and_sd(-3.7e-7, 1.44e-4), "(0.0 ± 1.4)×10⁻⁴");
     }
 }

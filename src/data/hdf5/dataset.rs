@@ -152,12 +152,17 @@ impl Hdf5Dataset {
     }
 
     fn checked<T>(&self, values: Vec<T>, rows: usize) -> Result<Vec<T>> {
-        let per_row: usize = self.shape.iter().skip(1).product();
-        if values.len() != rows * per_row {
+        // A damaged shape may be empty along one axis and absurd along the others.
+        let expected = self
+            .shape
+            .iter()
+            .skip(1)
+            .fold(rows, |product, &n| product.saturating_mul(n));
+        if values.len() != expected {
             return Err(self.error(format!(
                 "{} values were found where {} should be: the file is damaged",
                 values.len(),
-                rows * per_row
+                expected
             )));
         }
         Ok(values)

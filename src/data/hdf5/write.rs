@@ -79,10 +79,12 @@ impl<'a> NewFile<'a> {
     ///
     /// A shape that does not fit the values, or a path that is empty or taken.
     pub fn dataset(&mut self, path: &str, shape: &[usize], values: Values<'a>) -> Result<()> {
-        let expected: usize = shape.iter().product();
-        if expected != values.len() {
+        let expected = shape
+            .iter()
+            .try_fold(1usize, |product, &n| product.checked_mul(n));
+        if expected != Some(values.len()) {
             return Err(Error::Invalid(format!(
-                "dataset `{path}`: shape {shape:?} needs {expected} values, not {}",
+                "dataset `{path}`: the shape {shape:?} does not fit {} values",
                 values.len()
             )));
         }
