@@ -12,8 +12,8 @@ use crate::{Error, Result};
 /// gzip, the strongest of the compressors understood, packs at most 1032 to 1; a damaged header claims far more.
 const MAX_RATIO: u64 = 2048;
 
-/// Any file may claim this much whatever its size: chunks never written take no room in it.
-const ALWAYS_ALLOWED: u64 = 64 << 20;
+/// As much may always be read at once, whatever the size of the file: chunks never written take no room in it.
+const ALWAYS_ALLOWED: u64 = 1 << 30;
 
 /// A dataset of an open file.
 #[derive(Debug)]
@@ -21,6 +21,10 @@ pub struct Hdf5Dataset {
     file: PathBuf,
     info: DatasetInfo,
     shape: Vec<usize>,
+    /// The bytes of one element as stored.
+    element: u64,
+    /// The most bytes that a sound file of this size can be asked for at once.
+    most: u64,
     dataset: Dataset,
 }
 
@@ -60,29 +64,27 @@ impl Number for f64 {
 
 impl Hdf5Dataset {
     pub(super) fn new(file: &Path, file_size: u64, info: DatasetInfo, dataset: Dataset) -> Result<Self> {
-        let fail = |what: String| Err(Error::file(file, format!("dataset `{}`: {what}", info.path)));
         let element = match dataset.element_size() {
             Ok(size) => size,
             Err(e) => return Err(message::of_dataset(file, &info.path, &e)),
         };
-        let bytes = info
-            .shape
-            .iter()
-            .try_fold(element, |product, &n| product.checked_mul(n));
-        let most = file_size.saturating_mul(MAX_RATIO).max(ALWAYS_ALLOWED);
         let shape: Option<Vec<usize>> = info.shape.iter().map(|&n| usize::try_from(n).ok()).collect();
-        match (bytes, shape) {
-            (Some(bytes), Some(shape)) if bytes <= most => Ok(Self {
-                file: file.to_owned(),
-                info,
-                shape,
-                dataset,
-            }),
-            _ => fail(format!(
-                "its shape {:?} is impossible in a file of {file_size} bytes: the file is damaged",
-                info.shape
-            )),
-        }
+        let Some(shape) = shape else {
+            let what = format!(
+                "dataset `{}`: its shape {:?} is impossible",
+                info.path, info.shape
+            );
+            return Err(Error::file(file, what));
+        };
+        let most = file_size.saturating_mul(MAX_RATIO).max(ALWAYS_ALLOWED);
+        Ok(Self {
+            file: file.to_owned(),
+            info,
+            shape,
+            element,
+            most,
+            dataset,
+        })
     }
 
     /// What is known of it.
@@ -106,7 +108,7 @@ impl Hdf5Dataset {
     ///
     /// A damaged file, a filter that is not supported, or elements that are not numbers.
     pub fn read<T: Number>(&self) -> Result<Vec<T>> {
-        self.check_readable()?;
+        self.check_readable(self.rows())?;
         let values = T::whole(&self.dataset).map_err(|e| self.fail(&e))?;
         self.checked(values, self.rows())
     }
@@ -129,8 +131,8 @@ impl Hdf5Dataset {
         if range.is_empty() {
             return Ok(Vec::new());
         }
-        self.check_readable()?;
         let count = range.len();
+        self.check_readable(count)?;
         let values = T::rows(&self.dataset, range.start as u64, count as u64).map_err(|e| self.fail(&e))?;
         self.checked(values, count)
     }
@@ -140,7 +142,13 @@ impl Hdf5Dataset {
         Error::file(&self.file, format!("dataset `{}`: {what}", self.info.path))
     }
 
-    fn check_readable(&self) -> Result<()> {
+    /// The number of elements in so many rows; a damaged shape may be empty along one axis and absurd along the others.
+    fn elements(&self, rows: usize) -> usize {
+        let inner = self.shape.iter().skip(1);
+        inner.fold(rows, |product, &n| product.saturating_mul(n))
+    }
+
+    fn check_readable(&self, rows: usize) -> Result<()> {
         let numeric = matches!(
             self.dataset.datatype(),
             Ok(Datatype::FloatingPoint { .. } | Datatype::FixedPoint { .. })
@@ -148,16 +156,20 @@ impl Hdf5Dataset {
         if !numeric {
             return Err(self.error(format!("its elements are not numbers but {}", self.info.dtype)));
         }
+        // Memory is asked for before the file is found to hold too little.
+        let bytes = (self.elements(rows) as u64).saturating_mul(self.element);
+        if bytes > self.most {
+            return Err(self.error(format!(
+                "its shape {:?} asks for {bytes} bytes at once, which a file of this size cannot hold: it is damaged, or \
+                 mostly unwritten and to be read by fewer rows",
+                self.shape
+            )));
+        }
         Ok(())
     }
 
     fn checked<T>(&self, values: Vec<T>, rows: usize) -> Result<Vec<T>> {
-        // A damaged shape may be empty along one axis and absurd along the others.
-        let expected = self
-            .shape
-            .iter()
-            .skip(1)
-            .fold(rows, |product, &n| product.saturating_mul(n));
+        let expected = self.elements(rows);
         if values.len() != expected {
             return Err(self.error(format!(
                 "{} values were found where {} should be: the file is damaged",
