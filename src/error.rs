@@ -19,12 +19,18 @@ pub enum Error {
     /// A setting or value that makes no sense; the text says which and what is allowed.
     #[error("{0}")]
     Invalid(String),
+    /// The output could not be written.
+    #[error("the output cannot be written: {0}")]
+    Output(#[from] std::io::Error),
     /// A sampler could not start.
     #[error(transparent)]
     Sample(#[from] armilla_samplers::SampleError),
     /// A density could not be evaluated.
     #[error(transparent)]
     Eval(#[from] armilla_samplers::EvalError),
+    /// A network, a training or a checkpoint failed.
+    #[error(transparent)]
+    Model(#[from] armilla_models::ModelError),
 }
 
 impl Error {

@@ -1,2 +1,7 @@
-//! The command line.
-fn main() {}
+//! The program `armilla`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    armilla::cli::run()
+}

@@ -1,0 +1,104 @@
+//! Parse the command line, call what does the work, and print.
+//!
+//! One file per command: a struct of arguments with a `run` that writes its result to `out`. To add one, add its module,
+//! its variant of `Command` and its arm in `Command::run`.
+
+mod inspect;
+pub mod progress;
+
+use std::io::{self, BufWriter, Write};
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+
+use crate::{Error, Result};
+
+/// The exit code of everything that went wrong.
+const FAILED: u8 = 2;
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "armilla",
+    version,
+    about = "Infer the parameters behind an observation",
+    subcommand_required = true,
+    after_help = "Each command explains itself with examples: `armilla inspect --help`.\n\
+                  Whatever goes wrong is said in one line, and the exit code is then 2."
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Inspect(inspect::Inspect),
+}
+
+impl Command {
+    fn run(&self, out: &mut dyn Write) -> Result<()> {
+        match self {
+            Self::Inspect(command) => command.run(out),
+        }
+    }
+}
+
+/// Run the program with the arguments of the process.
+pub fn run() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(e) => return usage(&e),
+    };
+    let mut out = BufWriter::new(io::stdout().lock());
+    let result = arguments.command.run(&mut out).and_then(|()| Ok(out.flush()?));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever read the output has read enough, as `head` does.
+        Err(Error::Output(e)) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(e) => fail(&e.to_string()),
+    }
+}
+
+fn fail(message: &str) -> ExitCode {
+    let one_line = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    // With standard error closed there is nobody left to tell.
+    let _ = writeln!(io::stderr(), "error: {one_line}");
+    ExitCode::from(FAILED)
+}
+
+/// Print the help that was asked for, or what is wrong with the arguments in one line.
+fn usage(error: &clap::Error) -> ExitCode {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let text = error.to_string();
+    let (what, usage) = text.split_once("Usage:").unwrap_or((&text, ""));
+    // The words of the usage line before its first argument name the command.
+    let command: Vec<&str> = usage
+        .split_whitespace()
+        .take_while(|word| word.starts_with(char::is_alphabetic))
+        .collect();
+    let command = if command.is_empty() {
+        "armilla".to_owned()
+    } else {
+        command.join(" ")
+    };
+    let what = match error.kind() {
+        // Its text is the whole help.
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
+            "a command is missing".to_owned()
+        }
+        _ => {
+            let what = what.split("For more information").next().unwrap_or(what);
+            let lines = what.trim_start_matches("error:").lines().map(str::trim);
+            lines
+                .filter(|line| !line.is_empty())
+                .collect::<Vec<_>>()
+                .join("; ")
+                .replace(":;", ":")
+        }
+    };
+    fail(&format!("{what}; see `{command} --help`"))
+}

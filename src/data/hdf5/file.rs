@@ -1,0 +1,373 @@
+//! Open files and list what they hold.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use hdf5_pure::{Dataset, Datatype, DatatypeByteOrder, File, Group};
+use serde::Serialize;
+
+use super::attribute::{Attribute, Attributes, one_line};
+use super::dataset::Hdf5Dataset;
+use super::message;
+use crate::suggest::closest;
+use crate::{Error, Result};
+
+/// Deeper than any real file nests its groups; a loop of links is deeper than any limit.
+const MAX_DEPTH: usize = 32;
+
+/// An open HDF5 file, read on demand.
+///
+/// ```no_run
+/// use armilla::data::hdf5::Hdf5File;
+///
+/// let file = Hdf5File::open("maps.h5")?;
+/// for dataset in file.datasets()? {
+///     println!("{dataset}");
+/// }
+/// let tenth: Vec<f32> = file.dataset("maps")?.read_rows(10..11)?;
+/// # Ok::<(), armilla::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Hdf5File {
+    path: PathBuf,
+    size: u64,
+    file: File,
+}
+
+/// What is known of a dataset without reading it. Displays as `maps (30, 64, 64) f32`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DatasetInfo {
+    /// The full path inside the file, without a leading slash.
+    pub path: String,
+    /// The length of each axis, slowest first; empty for a single value.
+    pub shape: Vec<u64>,
+    /// The element type in short: `f32`, `u64`, `f64 (big-endian)`, `string`…
+    pub dtype: String,
+    /// The shape of a chunk, where the dataset is stored in chunks.
+    pub chunks: Option<Vec<u64>>,
+    /// The filters that a chunk goes through when written, in order.
+    pub filters: Vec<Filter>,
+    /// The attributes.
+    pub attributes: Attributes,
+}
+
+/// A group and its attributes.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct GroupInfo {
+    /// The full path inside the file, without a leading slash; the root group is empty.
+    pub path: String,
+    /// The attributes.
+    pub attributes: Attributes,
+}
+
+/// One filter of a dataset.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Filter {
+    /// Its registered number.
+    pub id: u16,
+    /// Its name, as far as it is known.
+    pub name: Option<String>,
+}
+
+impl std::fmt::Display for DatasetInfo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let shape: Vec<String> = self.shape.iter().map(u64::to_string).collect();
+        write!(
+            f,
+            "{} ({}) {}",
+            one_line(&self.path),
+            shape.join(", "),
+            self.dtype
+        )
+    }
+}
+
+impl Hdf5File {
+    /// Open the file at `path`, reading no more than its first few hundred bytes.
+    ///
+    /// # Errors
+    ///
+    /// A missing file, one that is not HDF5, and one that is shorter than it says it is.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let fail = |what: String| Err(Error::file(path, what));
+        let meta = match fs::metadata(path) {
+            Ok(meta) => meta,
+            Err(e) => return fail(message::of_io(&e)),
+        };
+        if meta.is_dir() {
+            return fail("this is a folder, not a file".to_owned());
+        }
+        let size = meta.len();
+        if size == 0 {
+            return fail("the file is empty".to_owned());
+        }
+        let file = match File::open_streaming(path) {
+            Ok(file) => file,
+            Err(e) => {
+                if let Some(kind) = other_kind(path) {
+                    return fail(format!("not an HDF5 file but {kind}"));
+                }
+                return Err(message::of_file(path, &e));
+            }
+        };
+        // The superblock says where the file ends. A copy that was cut short still opens, and fails only where it is
+        // read, or not at all; so say it now.
+        let end = file.superblock().eof_address;
+        if end > size && end != u64::MAX {
+            return fail(format!(
+                "the file is truncated: it has {size} bytes and should have {end}; copy or download it again"
+            ));
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            size,
+            file,
+        })
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Everything known of every dataset, sorted by path.
+    ///
+    /// # Errors
+    ///
+    /// A damaged file, or links that run in a circle.
+    pub fn datasets(&self) -> Result<Vec<DatasetInfo>> {
+        let mut found = Vec::new();
+        self.walk(&self.file.root(), "", 0, &mut |path, object| {
+            if let Found::Dataset(dataset) = object {
+                found.push(self.info(path, &dataset)?);
+            }
+            Ok(())
+        })?;
+        found.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(found)
+    }
+
+    /// Every group and its attributes, the root group first, sorted by path.
+    ///
+    /// # Errors
+    ///
+    /// As [`datasets`](Self::datasets).
+    pub fn groups(&self) -> Result<Vec<GroupInfo>> {
+        let mut found = Vec::new();
+        self.walk(&self.file.root(), "", 0, &mut |path, object| {
+            if let Found::Group(group) = object {
+                let attributes = self.group_attributes(group)?;
+                found.push(GroupInfo {
+                    path: path.to_owned(),
+                    attributes,
+                });
+            }
+            Ok(())
+        })?;
+        found.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(found)
+    }
+
+    /// The dataset at `path`, with or without a leading slash.
+    ///
+    /// # Errors
+    ///
+    /// A path that is not there: the message lists those that are and suggests the closest.
+    pub fn dataset(&self, path: &str) -> Result<Hdf5Dataset> {
+        let path = path.trim_matches('/');
+        match self.file.dataset(path) {
+            Ok(dataset) => Hdf5Dataset::new(&self.path, self.size, self.info(path, &dataset)?, dataset),
+            Err(e) => {
+                // A damaged file may fail both ways; then what the listing says is the nearer truth.
+                let paths = self.dataset_paths()?;
+                if paths.iter().any(|p| p == path) {
+                    return Err(message::of_dataset(&self.path, path, &e));
+                }
+                Err(Error::file(&self.path, no_such_dataset(path, &paths)))
+            }
+        }
+    }
+
+    /// The attributes of the group or dataset at `path`; the root group is `/`.
+    ///
+    /// # Errors
+    ///
+    /// A path that is not there, or a damaged file.
+    pub fn attributes(&self, path: &str) -> Result<Attributes> {
+        let fail = |e| message::of_file(&self.path, &e);
+        let path = path.trim_matches('/');
+        if path.is_empty() {
+            return self.group_attributes(&self.file.root());
+        }
+        if let Ok(group) = self.file.group(path) {
+            return self.group_attributes(&group);
+        }
+        match self.file.dataset(path) {
+            Ok(dataset) => attributes(dataset.attrs(), dataset.attr_datatypes()).map_err(fail),
+            Err(_) => Err(Error::file(
+                &self.path,
+                format!("there is no group or dataset `{}`", one_line(path)),
+            )),
+        }
+    }
+
+    fn group_attributes(&self, group: &Group) -> Result<Attributes> {
+        attributes(group.attrs(), group.attr_datatypes()).map_err(|e| message::of_file(&self.path, &e))
+    }
+
+    fn dataset_paths(&self) -> Result<Vec<String>> {
+        let mut paths = Vec::new();
+        self.walk(&self.file.root(), "", 0, &mut |path, object| {
+            if matches!(object, Found::Dataset(_)) {
+                paths.push(path.to_owned());
+            }
+            Ok(())
+        })?;
+        paths.sort();
+        Ok(paths)
+    }
+
+    fn walk(
+        &self,
+        group: &Group,
+        prefix: &str,
+        depth: usize,
+        visit: &mut impl FnMut(&str, Found<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let fail = |e| message::of_file(&self.path, &e);
+        if depth > MAX_DEPTH {
+            return Err(Error::file(
+                &self.path,
+                format!("the groups nest more than {MAX_DEPTH} deep: its links probably run in a circle"),
+            ));
+        }
+        visit(prefix, Found::Group(group))?;
+        for (name, dataset) in group.iter_datasets().map_err(fail)? {
+            visit(&join(prefix, &name), Found::Dataset(Box::new(dataset)))?;
+        }
+        for (name, inner) in group.iter_groups().map_err(fail)? {
+            self.walk(&inner, &join(prefix, &name), depth + 1, visit)?;
+        }
+        Ok(())
+    }
+
+    fn info(&self, path: &str, dataset: &Dataset) -> Result<DatasetInfo> {
+        let fail = |e| message::of_dataset(&self.path, path, &e);
+        Ok(DatasetInfo {
+            path: path.to_owned(),
+            shape: dataset.shape().map_err(fail)?,
+            dtype: short(&dataset.datatype().map_err(fail)?),
+            chunks: dataset.chunk_shape().map_err(fail)?,
+            filters: dataset
+                .filter_pipeline()
+                .into_iter()
+                .map(|filter| Filter {
+                    id: filter.id,
+                    name: message::filter_name(filter.id)
+                        .map(str::to_owned)
+                        .or(filter.name.map(|n| one_line(&n))),
+                })
+                .collect(),
+            attributes: attributes(dataset.attrs(), dataset.attr_datatypes()).map_err(fail)?,
+        })
+    }
+}
+
+/// What a walk through the file meets.
+enum Found<'a> {
+    Group(&'a Group),
+    Dataset(Box<Dataset>),
+}
+
+fn join(prefix: &str, name: &str) -> String {
+    if prefix.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{prefix}/{name}")
+    }
+}
+
+type Map<T> = std::collections::HashMap<String, T>;
+
+fn attributes(
+    values: std::result::Result<Map<hdf5_pure::AttrValue>, hdf5_pure::Error>,
+    types: std::result::Result<Map<Datatype>, hdf5_pure::Error>,
+) -> std::result::Result<Attributes, hdf5_pure::Error> {
+    let values = values?;
+    Ok(types?
+        .into_iter()
+        .map(|(name, datatype)| {
+            let value = match values.get(&name) {
+                Some(value) => Attribute::from_file(value),
+                None => Attribute::unsupported(&datatype),
+            };
+            (name, value)
+        })
+        .collect())
+}
+
+fn no_such_dataset(path: &str, paths: &[String]) -> String {
+    // A snapshot of many groups has more than a line can hold.
+    const SHOWN: usize = 10;
+    let path = one_line(path);
+    if paths.is_empty() {
+        return format!("there is no dataset `{path}`; the file holds none at all");
+    }
+    let mut list = paths
+        .iter()
+        .take(SHOWN)
+        .map(|p| one_line(p))
+        .collect::<Vec<_>>()
+        .join(", ");
+    if paths.len() > SHOWN {
+        list += &format!(" and {} more", paths.len() - SHOWN);
+    }
+    let hint = match closest(&path, paths.iter().map(String::as_str)) {
+        Some(name) => format!("; did you mean `{}`?", one_line(name)),
+        None => String::new(),
+    };
+    format!("there is no dataset `{path}`; it holds {list}{hint}")
+}
+
+/// The element type in short.
+fn short(datatype: &Datatype) -> String {
+    let order = |order: &DatatypeByteOrder| match order {
+        DatatypeByteOrder::LittleEndian => "",
+        DatatypeByteOrder::BigEndian => " (big-endian)",
+        DatatypeByteOrder::Vax => " (VAX)",
+    };
+    match datatype {
+        Datatype::FloatingPoint { size, byte_order, .. } => {
+            format!("f{}{}", u64::from(*size) * 8, order(byte_order))
+        }
+        Datatype::FixedPoint {
+            size,
+            byte_order,
+            layout,
+        } => {
+            let sign = if layout.signed { 'i' } else { 'u' };
+            // One byte has no order, whatever its flag says.
+            let order = if *size == 1 { "" } else { order(byte_order) };
+            format!("{sign}{}{order}", u64::from(*size) * 8)
+        }
+        Datatype::String { size, .. } => format!("string[{size}]"),
+        Datatype::VariableLength { is_string: true, .. } => "string".to_owned(),
+        other => one_line(&other.to_string()),
+    }
+}
+
+/// What a file that is not HDF5 is instead, as far as its first bytes tell.
+fn other_kind(path: &Path) -> Option<&'static str> {
+    let mut head = [0u8; 8];
+    fs::File::open(path).ok()?.read_exact(&mut head).ok()?;
+    match &head {
+        [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => Some("a NumPy array (.npy)"),
+        [b'P', b'K', 3, 4, ..] => Some("a zip archive (perhaps NumPy's .npz)"),
+        [0x1f, 0x8b, ..] => Some("compressed with gzip; decompress it first"),
+        [b'C', b'D', b'F', 1 | 2, ..] => Some("NetCDF 3"),
+        b"SIMPLE  " => Some("FITS"),
+        _ => None,
+    }
+}
