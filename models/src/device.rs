@@ -7,7 +7,7 @@ use dfdx::{
 
 use crate::{
     error::Result,
-    ops::{conv2d, mix, modulated_silu, pixel_shuffle},
+    ops::{add, conv2d, mix, modulated_silu, pixel_shuffle},
 };
 
 /// A batch of maps: (batch, channels, height, width).
@@ -65,6 +65,14 @@ pub trait Device: dfdx::tensor_ops::Device<f32> {
     fn mix<T: Tape<f32, Self>>(x: Maps<Self, T>, weights: Rows<Self, T>) -> Result<Maps<Self, T>> {
         mix::composed(x, weights)
     }
+
+    /// See [`add`](crate::ops::add::add()).
+    ///
+    /// # Errors
+    /// Out of memory on the device.
+    fn add<T: Tape<f32, Self>>(a: Maps<Self, T>, b: Maps<Self, T>) -> Result<Maps<Self, T>> {
+        add::composed(a, b)
+    }
 }
 
 impl Device for Cpu {
@@ -93,6 +101,10 @@ impl Device for Cpu {
 
     fn mix<T: Tape<f32, Self>>(x: Maps<Self, T>, weights: Rows<Self, T>) -> Result<Maps<Self, T>> {
         mix::cpu::mix(x, weights)
+    }
+
+    fn add<T: Tape<f32, Self>>(a: Maps<Self, T>, b: Maps<Self, T>) -> Result<Maps<Self, T>> {
+        add::cpu::add(a, b)
     }
 }
 

@@ -14,4 +14,6 @@ pub mod velocity;
 pub mod weights;
 
 pub use device::Device;
+/// The processor as a device.
+pub use dfdx::tensor::Cpu;
 pub use error::{ModelError, Result};

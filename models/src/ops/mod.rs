@@ -1,12 +1,14 @@
 //! Compute what dfdx lacks on stable Rust, one folder an operation: the public function, a form composed
 //! of dfdx operations, and a kernel for the CPU.
 
+pub mod add;
 pub mod conv2d;
 pub mod mix;
 pub mod modulated_silu;
 pub mod pixel_shuffle;
 pub(crate) mod simd;
 
+pub use add::add;
 pub use conv2d::conv2d;
 pub use mix::mix;
 pub use modulated_silu::modulated_silu;
@@ -29,7 +31,6 @@ macro_rules! take_gradient {
     };
 }
 pub(crate) use {add_gradient, take_gradient};
-
 
 #[cfg(test)]
 pub(crate) mod testing {
@@ -69,7 +70,10 @@ pub(crate) mod testing {
         (out, loss.backward())
     }
 
-    pub fn gradient<S: Shape>(gradients: &Gradients<f32, Cpu>, of: &Tensor<S, f32, Cpu, NoneTape>) -> Vec<f32> {
+    pub fn gradient<S: Shape>(
+        gradients: &Gradients<f32, Cpu>,
+        of: &Tensor<S, f32, Cpu, NoneTape>,
+    ) -> Vec<f32> {
         values(&gradients.get(of)).to_vec()
     }
 

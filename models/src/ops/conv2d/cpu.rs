@@ -5,8 +5,6 @@
 //! blocks of `LANES` pixels by `BLOCK` outputs stay in registers. The border columns give numbers that are
 //! not copied out.
 
-use std::sync::Arc;
-
 use dfdx::{
     shapes::HasShape,
     tensor::{Cpu, PutTape, SplitTape, Tape, TensorFromVec},
@@ -69,7 +67,11 @@ impl Sizes {
     }
     /// The convolution that carries gradients back: outputs and channels swapped.
     fn transposed(&self) -> Self {
-        Self { channels: self.outputs, outputs: self.channels, ..*self }
+        Self {
+            channels: self.outputs,
+            outputs: self.channels,
+            ..*self
+        }
     }
 }
 
@@ -81,10 +83,20 @@ pub(crate) fn conv2d<T: Tape<f32, Cpu>>(
 ) -> Result<Maps<Cpu, T>> {
     let (batch, channels, height, width) = *x.shape();
     let outputs = bias.shape().0;
-    let sizes = Sizes { channels, outputs, height, width, geometry };
+    let sizes = Sizes {
+        channels,
+        outputs,
+        height,
+        width,
+        geometry,
+    };
     let (x, mut tape) = x.split_tape();
-    let y = forward(values(&x), values(weight), Some(values(bias)), sizes);
-    let y = x.device().try_tensor_from_vec(y, (batch, outputs, height, width)).map_err(ModelError::device)?;
+    let mut y = vec![0.0; batch * outputs * sizes.pixels()];
+    forward(values(&x), values(weight), Some(values(bias)), sizes, &mut y);
+    let y = x
+        .device()
+        .try_tensor_from_vec(y, (batch, outputs, height, width))
+        .map_err(ModelError::device)?;
     if T::OWNS_TAPE {
         let (y_ghost, weight, bias) = (y.ghost(), weight.clone(), bias.clone());
         tape.add_backward_op(move |gradients| {
@@ -92,42 +104,56 @@ pub(crate) fn conv2d<T: Tape<f32, Cpu>>(
             let (dw, db) = backward_weight(values(&x), &dy, sizes);
             add_gradient!(gradients, &weight, dw);
             add_gradient!(gradients, &bias, db);
-            let dx = forward(&dy, &flipped(values(&weight), sizes), None, sizes.transposed());
-            add_gradient!(gradients, &x, dx);
+            let dx = gradients.get_or_alloc_mut(&x)?;
+            forward(
+                &dy,
+                &flipped(values(&weight), sizes),
+                None,
+                sizes.transposed(),
+                dx,
+            );
             Ok(())
         });
     }
     Ok(y.put_tape(tape))
 }
 
-/// The convolution of every sample.
-fn forward(x: &[f32], weight: &[f32], bias: Option<&[f32]>, sizes: Sizes) -> Vec<f32> {
-    let packed = Arc::new(pack(weight, sizes));
+/// Adds the convolution of every sample to `y`.
+fn forward(x: &[f32], weight: &[f32], bias: Option<&[f32]>, sizes: Sizes, y: &mut [f32]) {
+    let packed = pack(weight, sizes);
     let offsets = sizes.offsets();
-    let samples = x.len() / (sizes.channels * sizes.pixels());
-    let mut y = vec![0.0; samples * sizes.outputs * sizes.pixels()];
     x.par_chunks_exact(sizes.channels * sizes.pixels())
         .zip(y.par_chunks_exact_mut(sizes.outputs * sizes.pixels()))
         .for_each_init(
-            || (vec![0.0; sizes.bordered(sizes.channels)], vec![0.0; BLOCK * sizes.computed()]),
+            || {
+                (
+                    vec![0.0; sizes.bordered(sizes.channels)],
+                    vec![0.0; BLOCK * sizes.computed()],
+                )
+            },
             |(bordered, block), (x, y)| {
                 add_border(x, bordered, sizes.channels, sizes);
                 for (o, y) in y.chunks_mut(BLOCK * sizes.pixels()).enumerate() {
                     let step = sizes.channels * offsets.len() * BLOCK;
-                    convolve_block(bordered, &packed[o * step..(o + 1) * step], &offsets, block, sizes);
+                    convolve_block(
+                        bordered,
+                        &packed[o * step..(o + 1) * step],
+                        &offsets,
+                        block,
+                        sizes,
+                    );
                     for (b, y) in y.chunks_exact_mut(sizes.pixels()).enumerate() {
                         let shift = bias.map_or(0.0, |bias| bias[o * BLOCK + b]);
                         let rows = block[b * sizes.computed()..].chunks(sizes.row());
                         for (y, row) in y.chunks_exact_mut(sizes.width).zip(rows) {
                             for (y, v) in y.iter_mut().zip(row) {
-                                *y = v + shift;
+                                *y += v + shift;
                             }
                         }
                     }
                 }
             },
         );
-    y
 }
 
 /// Copies every channel into its bordered plane.
@@ -270,16 +296,24 @@ fn correlate_body<const FMA: bool>(x: &[f32], dy: &[f32], offsets: &[usize], dw:
             while done < offsets.len() {
                 // Steps in one row of the kernel are neighbours: three at once where the row has them.
                 let left_in_row = kernel - done % kernel;
-                let taken = if left_in_row >= 3 { 3 } else { 1 };
-                let sums = match taken {
-                    3 => correlate_steps::<FMA, 3>(x, dy, offsets[done], first, c, sizes).concat(),
-                    _ => correlate_steps::<FMA, 1>(x, dy, offsets[done], first, c, sizes).concat(),
-                };
-                for (b, sums) in sums.chunks_exact(taken).enumerate().take(sizes.outputs - first) {
-                    let w = ((first + b) * sizes.channels + c) * offsets.len() + done;
-                    dw[w..w + taken].iter_mut().zip(sums).for_each(|(w, s)| *w += s);
+                let dw = &mut dw[(first * sizes.channels + c) * offsets.len() + done..];
+                if left_in_row >= 3 {
+                    add_sums(
+                        dw,
+                        correlate_steps::<FMA, 3>(x, dy, offsets[done], first, c, sizes),
+                        first,
+                        sizes,
+                    );
+                    done += 3;
+                } else {
+                    add_sums(
+                        dw,
+                        correlate_steps::<FMA, 1>(x, dy, offsets[done], first, c, sizes),
+                        first,
+                        sizes,
+                    );
+                    done += 1;
                 }
-                done += taken;
             }
         }
     }
@@ -298,8 +332,11 @@ fn correlate_steps<const FMA: bool, const STEPS: usize>(
     const WIDTH: usize = 8;
     let computed = sizes.computed();
     let x = &x[channel * sizes.plane() + offset..];
-    let [a, b, c, d]: [&[[f32; WIDTH]]; BLOCK] =
-        std::array::from_fn(|b| dy[(first + b) * computed..(first + b + 1) * computed].as_chunks().0);
+    let [a, b, c, d]: [&[[f32; WIDTH]]; BLOCK] = std::array::from_fn(|b| {
+        dy[(first + b) * computed..(first + b + 1) * computed]
+            .as_chunks()
+            .0
+    });
     let mut sum = [[[0.0f32; WIDTH]; STEPS]; BLOCK];
     // Iterators and one window into x: a bounds check for each operand would spill the sums.
     for (p, ((a, b), (c, d))) in a.iter().zip(b).zip(c.iter().zip(d)).enumerate() {
@@ -314,4 +351,15 @@ fn correlate_steps<const FMA: bool, const STEPS: usize>(
         }
     }
     sum.map(|steps| steps.map(|lanes| lanes.iter().sum()))
+}
+
+/// Adds what a block of outputs, from `first` on, gives to neighbouring weights.
+#[inline(always)]
+fn add_sums<const STEPS: usize>(dw: &mut [f32], sums: [[f32; STEPS]; BLOCK], first: usize, sizes: Sizes) {
+    let step = sizes.channels * sizes.geometry.kernel * sizes.geometry.kernel;
+    for (dw, sums) in dw.chunks_mut(step).zip(sums).take(sizes.outputs - first) {
+        for (dw, sum) in dw.iter_mut().zip(sums) {
+            *dw += sum;
+        }
+    }
 }

@@ -16,7 +16,10 @@ use crate::{
     },
 };
 
-pub(crate) fn modulated_silu<T: Tape<f32, Cpu>>(x: Maps<Cpu, T>, scale_shift: Rows<Cpu, T>) -> Result<Maps<Cpu, T>> {
+pub(crate) fn modulated_silu<T: Tape<f32, Cpu>>(
+    x: Maps<Cpu, T>,
+    scale_shift: Rows<Cpu, T>,
+) -> Result<Maps<Cpu, T>> {
     let shape = *x.shape();
     let (batch, channels, height, width) = shape;
     let pixels = height * width;
@@ -28,16 +31,21 @@ pub(crate) fn modulated_silu<T: Tape<f32, Cpu>>(x: Maps<Cpu, T>, scale_shift: Ro
         .zip(y.par_chunks_exact_mut(pixels))
         .enumerate()
         .for_each(|(bc, (x, y))| activate(x, modulation(values(&rows), bc, channels), y));
-    let y = x.device().try_tensor_from_vec(y, shape).map_err(ModelError::device)?;
+    let y = x
+        .device()
+        .try_tensor_from_vec(y, shape)
+        .map_err(ModelError::device)?;
     if T::OWNS_TAPE {
         let y_ghost = y.ghost();
         tape.add_backward_op(move |gradients| {
-            let mut dy = take_gradient!(gradients, &y_ghost);
+            let dy = take_gradient!(gradients, &y_ghost);
             let mut d_rows = vec![0.0; batch * 2 * channels];
+            let dx = gradients.get_or_alloc_mut(&x)?;
             let sums: Vec<[f32; 2]> = x_chunks(&x, pixels)
-                .zip(dy.par_chunks_exact_mut(pixels))
+                .zip(dy.par_chunks_exact(pixels))
+                .zip(dx.par_chunks_exact_mut(pixels))
                 .enumerate()
-                .map(|(bc, (x, dy))| backward(x, modulation(values(&rows), bc, channels), dy))
+                .map(|(bc, ((x, dy), dx))| backward(x, modulation(values(&rows), bc, channels), dy, dx))
                 .collect();
             for (bc, [d_scale, d_shift]) in sums.into_iter().enumerate() {
                 let (b, c) = (bc / channels, bc % channels);
@@ -45,7 +53,6 @@ pub(crate) fn modulated_silu<T: Tape<f32, Cpu>>(x: Maps<Cpu, T>, scale_shift: Ro
                 d_rows[b * 2 * channels + channels + c] = d_shift;
             }
             add_gradient!(gradients, &rows, d_rows);
-            add_gradient!(gradients, &x, dy);
             Ok(())
         });
     }
@@ -75,12 +82,17 @@ fn activate_body<const FMA: bool>(x: &[f32], [gain, shift]: [f32; 2], y: &mut [f
 }
 
 dispatch! {
-    /// Turns the gradient of y into that of x in place; returns those of scale and shift.
-    fn backward(x: &[f32], modulation: [f32; 2], dy: &mut [f32]) -> [f32; 2] = backward_body
+    /// Adds the gradient of x to `dx`; returns those of scale and shift.
+    fn backward(x: &[f32], modulation: [f32; 2], dy: &[f32], dx: &mut [f32]) -> [f32; 2] = backward_body
 }
 
 #[inline(always)]
-fn backward_body<const FMA: bool>(x: &[f32], [gain, shift]: [f32; 2], dy: &mut [f32]) -> [f32; 2] {
+fn backward_body<const FMA: bool>(
+    x: &[f32],
+    [gain, shift]: [f32; 2],
+    dy: &[f32],
+    dx: &mut [f32],
+) -> [f32; 2] {
     const LANES: usize = 8;
     let derivative = |x: f32, dy: f32| {
         let a = multiply_add::<FMA>(gain, x, shift);
@@ -88,20 +100,24 @@ fn backward_body<const FMA: bool>(x: &[f32], [gain, shift]: [f32; 2], dy: &mut [
         dy * multiply_add::<FMA>(a * s, 1.0 - s, s)
     };
     let (mut scales, mut shifts) = ([0.0f32; LANES], [0.0f32; LANES]);
-    let (mut x_chunks, mut dy_chunks) = (x.chunks_exact(LANES), dy.chunks_exact_mut(LANES));
-    for (x, dy) in (&mut x_chunks).zip(&mut dy_chunks) {
+    let (x, dy, dx) = (
+        x.as_chunks::<LANES>(),
+        dy.as_chunks::<LANES>(),
+        dx.as_chunks_mut::<LANES>(),
+    );
+    for ((x, dy), dx) in x.0.iter().zip(dy.0).zip(dx.0) {
         for l in 0..LANES {
             let da = derivative(x[l], dy[l]);
             scales[l] = multiply_add::<FMA>(da, x[l], scales[l]);
             shifts[l] += da;
-            dy[l] = da * gain;
+            dx[l] = multiply_add::<FMA>(da, gain, dx[l]);
         }
     }
-    for (x, dy) in x_chunks.remainder().iter().zip(dy_chunks.into_remainder()) {
+    for ((x, dy), dx) in x.1.iter().zip(dy.1).zip(dx.1) {
         let da = derivative(*x, *dy);
         scales[0] += da * x;
         shifts[0] += da;
-        *dy = da * gain;
+        *dx += da * gain;
     }
     [scales.iter().sum(), shifts.iter().sum()]
 }
