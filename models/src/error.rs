@@ -34,11 +34,17 @@ pub enum ModelError {
 
 impl ModelError {
     pub(crate) fn shape(operation: &'static str, what: impl Into<String>) -> Self {
-        Self::Shape { operation, what: what.into() }
+        Self::Shape {
+            operation,
+            what: what.into(),
+        }
     }
 
     pub(crate) fn checkpoint(path: impl AsRef<Path>, what: impl ToString) -> Self {
-        Self::Checkpoint { path: path.as_ref().to_owned(), what: what.to_string() }
+        Self::Checkpoint {
+            path: path.as_ref().to_owned(),
+            what: what.to_string(),
+        }
     }
 
     /// An error of a dfdx device.

@@ -17,7 +17,11 @@ pub(crate) struct Quadratic {
 
 impl Quadratic {
     pub fn zero(basis: usize) -> Self {
-        Self { gram: vec![0.0; basis * basis], cross: vec![0.0; basis], square: 0.0 }
+        Self {
+            gram: vec![0.0; basis * basis],
+            cross: vec![0.0; basis],
+            square: 0.0,
+        }
     }
 
     /// The form of one basis (basis × field) and target (field).
@@ -40,7 +44,11 @@ impl Quadratic {
     pub fn rows(basis: &[f32], targets: &[f32], field_len: usize) -> Vec<Self> {
         let rows = targets.len() / field_len;
         let step = if rows == 0 { 1 } else { basis.len() / rows };
-        basis.par_chunks_exact(step).zip(targets.par_chunks_exact(field_len)).map(|(h, u)| Self::of(h, u)).collect()
+        basis
+            .par_chunks_exact(step)
+            .zip(targets.par_chunks_exact(field_len))
+            .map(|(h, u)| Self::of(h, u))
+            .collect()
     }
 
     pub fn add(&mut self, other: &Self) {
@@ -51,7 +59,11 @@ impl Quadratic {
 
     pub fn scaled(&self, factor: f64) -> Self {
         let scale = |v: &[f64]| v.iter().map(|v| v * factor).collect();
-        Self { gram: scale(&self.gram), cross: scale(&self.cross), square: self.square * factor }
+        Self {
+            gram: scale(&self.gram),
+            cross: scale(&self.cross),
+            square: self.square * factor,
+        }
     }
 
     pub fn value(&self, c: &[f64]) -> f64 {
@@ -63,7 +75,11 @@ impl Quadratic {
         self.half_gradient(c, |_, g, b| 2.0 * (g - b))
     }
 
-    fn half_gradient<'a>(&'a self, c: &'a [f64], f: fn(f64, f64, f64) -> f64) -> impl Iterator<Item = f64> + 'a {
+    fn half_gradient<'a>(
+        &'a self,
+        c: &'a [f64],
+        f: fn(f64, f64, f64) -> f64,
+    ) -> impl Iterator<Item = f64> + 'a {
         let rows = self.gram.chunks_exact(c.len().max(1));
         c.iter().zip(rows).zip(&self.cross).map(move |((ci, row), b)| {
             let g = row.iter().zip(c).map(|(g, c)| g * c).sum();
@@ -82,7 +98,12 @@ fn dot_body<const FMA: bool>(a: &[f32], b: &[f32]) -> f32 {
     const LANES: usize = 32;
     let mut sum = [0.0f32; LANES];
     let (a_chunks, b_chunks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let rest: f32 = a_chunks.remainder().iter().zip(b_chunks.remainder()).map(|(a, b)| a * b).sum();
+    let rest: f32 = a_chunks
+        .remainder()
+        .iter()
+        .zip(b_chunks.remainder())
+        .map(|(a, b)| a * b)
+        .sum();
     for (a, b) in a_chunks.zip(b_chunks) {
         for l in 0..LANES {
             sum[l] = multiply_add::<FMA>(a[l], b[l], sum[l]);
@@ -106,8 +127,9 @@ mod tests {
             let error = |c: &[f64]| -> f64 {
                 (0..field)
                     .map(|p| {
-                        let v: f64 =
-                            (0..basis).map(|j| c[j] * f64::from(h[(row * basis + j) * field + p])).sum();
+                        let v: f64 = (0..basis)
+                            .map(|j| c[j] * f64::from(h[(row * basis + j) * field + p]))
+                            .sum();
                         (v - f64::from(u[row * field + p])).powi(2)
                     })
                     .sum()

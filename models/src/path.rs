@@ -26,12 +26,20 @@ impl Time {
     /// The time with this log signal-to-noise ratio: t = 1/(1 + exp(λ/2)).
     pub fn from_log_snr(log_snr: f64) -> Self {
         let t = 1.0 / (1.0 + (0.5 * log_snr).exp());
-        Self { t, log_snr, scale: t.hypot(1.0 - t) }
+        Self {
+            t,
+            log_snr,
+            scale: t.hypot(1.0 - t),
+        }
     }
 
     /// The time `t`, strictly between 0 and 1.
     pub fn from_t(t: f64) -> Self {
-        Self { t, log_snr: 2.0 * ((1.0 - t) / t).ln(), scale: t.hypot(1.0 - t) }
+        Self {
+            t,
+            log_snr: 2.0 * ((1.0 - t) / t).ln(),
+            scale: t.hypot(1.0 - t),
+        }
     }
 
     /// `x_t/σ`, of unit variance, and the target `u`, for one number of data and of noise.
@@ -56,7 +64,11 @@ pub struct TimeDistribution {
 
 impl Default for TimeDistribution {
     fn default() -> Self {
-        Self { centre: 0.0, scale: 1.5, range: [-9.0, 9.0] }
+        Self {
+            centre: 0.0,
+            scale: 1.5,
+            range: [-9.0, 9.0],
+        }
     }
 }
 

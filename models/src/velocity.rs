@@ -81,7 +81,12 @@ impl CoefficientNetwork {
         let mut inputs = Vec::new();
         for (log_snr, theta) in rows {
             inputs.extend(time_features(log_snr));
-            inputs.extend(theta.iter().zip(&*self.bounds).map(|(x, [low, high])| (2.0 * x - low - high) / (high - low)));
+            inputs.extend(
+                theta
+                    .iter()
+                    .zip(&*self.bounds)
+                    .map(|(x, [low, high])| (2.0 * x - low - high) / (high - low)),
+            );
         }
         inputs
     }
@@ -97,15 +102,22 @@ impl Coefficients for CoefficientNetwork {
     }
 
     fn covers(&self, theta: &[f64]) -> bool {
-        theta.iter().zip(&*self.bounds).all(|(x, [low, high])| (low..=high).contains(&x))
+        theta
+            .iter()
+            .zip(&*self.bounds)
+            .all(|(x, [low, high])| (low..=high).contains(&x))
     }
 
     fn at(&self, times: &[Time], theta: &[f64]) -> Vec<f64> {
-        self.mlp.forward(self.inputs(times.iter().map(|t| (t.log_snr, theta)))).0
+        self.mlp
+            .forward(self.inputs(times.iter().map(|t| (t.log_snr, theta))))
+            .0
     }
 
     fn at_with_pullback(&self, times: &[Time], theta: &[f64]) -> (Vec<f64>, Pullback<'_>) {
-        let (c, kept) = self.mlp.forward(self.inputs(times.iter().map(|t| (t.log_snr, theta))));
+        let (c, kept) = self
+            .mlp
+            .forward(self.inputs(times.iter().map(|t| (t.log_snr, theta))));
         let pullback = move |dc| {
             let dx = self.mlp.backward(&kept, dc, None);
             let mut gradient = vec![0.0; self.dim()];
@@ -114,7 +126,10 @@ impl Coefficients for CoefficientNetwork {
                     *g += d;
                 }
             }
-            gradient.iter_mut().zip(&*self.bounds).for_each(|(g, [low, high])| *g *= 2.0 / (high - low));
+            gradient
+                .iter_mut()
+                .zip(&*self.bounds)
+                .for_each(|(g, [low, high])| *g *= 2.0 / (high - low));
             gradient
         };
         (c, Box::new(pullback))
@@ -135,7 +150,11 @@ pub struct VelocityConfig {
 
 impl Default for VelocityConfig {
     fn default() -> Self {
-        Self { unet: UnetConfig::default(), coefficient_widths: vec![64, 64], times: TimeDistribution::default() }
+        Self {
+            unet: UnetConfig::default(),
+            coefficient_widths: vec![64, 64],
+            times: TimeDistribution::default(),
+        }
     }
 }
 
@@ -154,10 +173,22 @@ impl<D: Device> VelocityNetwork<D> {
     ///
     /// # Errors
     /// `Invalid` or `Shape` where the sizes make no sense; the text says which.
-    pub fn new(device: &D, config: VelocityConfig, side: usize, bounds: &[[f64; 2]], seed: u64) -> Result<Self> {
+    pub fn new(
+        device: &D,
+        config: VelocityConfig,
+        side: usize,
+        bounds: &[[f64; 2]],
+        seed: u64,
+    ) -> Result<Self> {
         use armilla_samplers::rng::{Purpose, stream};
-        if bounds.is_empty() || bounds.iter().any(|[low, high]| !(low < high && (high - low).is_finite())) {
-            return Err(ModelError::Invalid(format!("parameter bounds must be finite and increase: {bounds:?}")));
+        if bounds.is_empty()
+            || bounds
+                .iter()
+                .any(|[low, high]| !(low < high && (high - low).is_finite()))
+        {
+            return Err(ModelError::Invalid(format!(
+                "parameter bounds must be finite and increase: {bounds:?}"
+            )));
         }
         let [low, high] = config.times.range;
         if !(low < high && config.times.scale > 0.0) || config.coefficient_widths.contains(&0) {
@@ -165,14 +196,27 @@ impl<D: Device> VelocityNetwork<D> {
                 "times need a range that increases and a positive scale, coefficient_widths positive numbers: {config:?}"
             )));
         }
-        let unet = Unet::new(device, config.unet.clone(), &mut stream(seed, Purpose::Weights, 0))?;
+        let unet = Unet::new(
+            device,
+            config.unet.clone(),
+            &mut stream(seed, Purpose::Weights, 0),
+        )?;
         unet.check_side(side)?;
         let mut sizes = vec![TIME_FEATURES + bounds.len()];
         sizes.extend(&config.coefficient_widths);
         sizes.push(config.unet.outputs);
         let mlp = Mlp::new(&sizes, &mut stream(seed, Purpose::Weights, 1));
-        let coefficients = CoefficientNetwork { mlp, bounds: bounds.into() };
-        Ok(Self { device: device.clone(), unet, coefficients, config, side })
+        let coefficients = CoefficientNetwork {
+            mlp,
+            bounds: bounds.into(),
+        };
+        Ok(Self {
+            device: device.clone(),
+            unet,
+            coefficients,
+            config,
+            side,
+        })
     }
 
     /// Its settings.
@@ -193,7 +237,8 @@ impl<D: Device> VelocityNetwork<D> {
     /// A copy of all weights: `unet.…` and `coefficients.…`.
     pub fn weights(&self) -> Weights {
         let mut all = self.unet.weights().prefixed("unet");
-        all.0.extend(self.coefficients.mlp.weights().prefixed("coefficients").0);
+        all.0
+            .extend(self.coefficients.mlp.weights().prefixed("coefficients").0);
         all
     }
 
@@ -205,7 +250,10 @@ impl<D: Device> VelocityNetwork<D> {
         weights.matched(&self.weights())?;
         let part = |prefix: &str| {
             let strip = |w: &crate::weights::Weight| {
-                w.name.strip_prefix(prefix).map(|name| crate::weights::Weight { name: name.into(), ..w.clone() })
+                w.name.strip_prefix(prefix).map(|name| crate::weights::Weight {
+                    name: name.into(),
+                    ..w.clone()
+                })
             };
             Weights(weights.0.iter().filter_map(strip).collect())
         };
@@ -223,11 +271,19 @@ impl<D: Device> VelocityNetwork<D> {
         if x.len() != times.len() * self.side * self.side {
             return Err(ModelError::shape(
                 "velocity",
-                format!("{} numbers are not {} fields of {} × {}", x.len(), times.len(), self.side, self.side),
+                format!(
+                    "{} numbers are not {} fields of {} × {}",
+                    x.len(),
+                    times.len(),
+                    self.side,
+                    self.side
+                ),
             ));
         }
-        let x: Tensor<_, f32, D, NoneTape> =
-            self.device.try_tensor_from_vec(x, shape).map_err(ModelError::device)?;
+        let x: Tensor<_, f32, D, NoneTape> = self
+            .device
+            .try_tensor_from_vec(x, shape)
+            .map_err(ModelError::device)?;
         let log_snr: Vec<f64> = times.iter().map(|t| t.log_snr).collect();
         self.unet.forward(x.retaped::<T>(), &log_snr)
     }

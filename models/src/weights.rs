@@ -25,7 +25,9 @@ impl Weights {
 
     /// Puts `prefix.` before every name.
     pub fn prefixed(mut self, prefix: &str) -> Self {
-        self.0.iter_mut().for_each(|w| w.name = format!("{prefix}.{}", w.name));
+        self.0
+            .iter_mut()
+            .for_each(|w| w.name = format!("{prefix}.{}", w.name));
         self
     }
 
@@ -44,15 +46,21 @@ impl Weights {
     /// `Invalid` where a weight is missing, superfluous or of another shape: it names the first.
     pub fn matched(&self, like: &Self) -> Result<Vec<&[f32]>> {
         if let Some(extra) = self.0.iter().find(|w| like.0.iter().all(|l| l.name != w.name)) {
-            return Err(ModelError::Invalid(format!("the network has no weight {}", extra.name)));
+            return Err(ModelError::Invalid(format!(
+                "the network has no weight {}",
+                extra.name
+            )));
         }
         like.0
             .iter()
             .map(|l| match self.0.iter().find(|w| w.name == l.name) {
                 None => Err(ModelError::Invalid(format!("the weight {} is missing", l.name))),
-                Some(w) if w.shape != l.shape || w.values.len() != l.values.len() => Err(ModelError::Invalid(
-                    format!("the weight {} has shape {:?}, the network wants {:?}", w.name, w.shape, l.shape),
-                )),
+                Some(w) if w.shape != l.shape || w.values.len() != l.values.len() => {
+                    Err(ModelError::Invalid(format!(
+                        "the weight {} has shape {:?}, the network wants {:?}",
+                        w.name, w.shape, l.shape
+                    )))
+                }
                 Some(w) => Ok(w.values.as_slice()),
             })
             .collect()

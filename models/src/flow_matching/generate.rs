@@ -48,7 +48,9 @@ pub fn generate<B: VelocityBasis>(
         Ok(v)
     };
     let mut stream = stream(key, Purpose::Noise, u64::MAX - 1);
-    let mut x: Vec<f32> = (0..count * n).map(|_| StandardNormal.sample(&mut stream)).collect();
+    let mut x: Vec<f32> = (0..count * n)
+        .map(|_| StandardNormal.sample(&mut stream))
+        .collect();
     let [low, high] = network.log_snr_range();
     let (start, end) = (Time::from_log_snr(low).t, Time::from_log_snr(high).t);
     // Noise of unit variance is a little more than x has where the solution starts.

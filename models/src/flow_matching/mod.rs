@@ -98,7 +98,12 @@ pub struct Refine {
 
 impl Default for Refine {
     fn default() -> Self {
-        Self { draws: 2, steps: 4000, batch_size: 512, learning_rate: 2e-3 }
+        Self {
+            draws: 2,
+            steps: 4000,
+            batch_size: 512,
+            learning_rate: 2e-3,
+        }
     }
 }
 
@@ -141,7 +146,11 @@ impl FlowMatching {
             let decay = self.ema_decay.min((step + 1) as f64 / (step + 10) as f64);
             averaged.average(&weights, decay as f32);
             (losses, count) = (losses + loss, count + 1);
-            observe(Event::Step { step: step + 1, total: self.steps, loss })?;
+            observe(Event::Step {
+                step: step + 1,
+                total: self.steps,
+                loss,
+            })?;
             if (step + 1) % self.validate_every.max(1) == 0 || step + 1 == self.steps {
                 let mut judged = network.clone();
                 judged.load(&averaged)?;
@@ -160,11 +169,19 @@ impl FlowMatching {
         Ok(history)
     }
 
-    fn check<D: Device>(&self, network: &VelocityNetwork<D>, training: Examples, validation: Examples) -> Result<()> {
+    fn check<D: Device>(
+        &self,
+        network: &VelocityNetwork<D>,
+        training: Examples,
+        validation: Examples,
+    ) -> Result<()> {
         let (n, dim) = (network.field_len(), network.bounds().len());
         for (part, examples) in [("training", training), ("validation", validation)] {
             let (fields, rows) = (examples.fields.len() / n, examples.parameters.len() / dim);
-            if fields * n != examples.fields.len() || rows * dim != examples.parameters.len() || fields != rows {
+            if fields * n != examples.fields.len()
+                || rows * dim != examples.parameters.len()
+                || fields != rows
+            {
                 return Err(ModelError::shape(
                     "train",
                     format!(
@@ -174,11 +191,15 @@ impl FlowMatching {
                 ));
             }
             if fields == 0 {
-                return Err(ModelError::Invalid(format!("the {part} part is empty: simulate more fields")));
+                return Err(ModelError::Invalid(format!(
+                    "the {part} part is empty: simulate more fields"
+                )));
             }
         }
         if self.batch_size == 0 || self.refine.batch_size == 0 || self.steps == 0 {
-            return Err(ModelError::Invalid("steps and batch_size must be positive".into()));
+            return Err(ModelError::Invalid(
+                "steps and batch_size must be positive".into(),
+            ));
         }
         Ok(())
     }
@@ -206,7 +227,11 @@ fn validate<D: Device>(
         let basis = network.basis(batch.x.clone(), &batch.times)?;
         let c = batch.coefficients(network);
         let forms = Quadratic::rows(&basis, &batch.u, network.field_len());
-        for ((form, c), time) in forms.iter().zip(c.chunks_exact(network.coefficients.mlp.outputs())).zip(&batch.times) {
+        for ((form, c), time) in forms
+            .iter()
+            .zip(c.chunks_exact(network.coefficients.mlp.outputs()))
+            .zip(&batch.times)
+        {
             // ½ sigmoid(λ) over the density that λ was drawn from: an estimate of the bound's integral.
             let weight = 0.5 * ((1.0 - time.t) / time.scale).powi(2) / times.density(time.log_snr);
             loss += weight * form.value(c);
@@ -214,7 +239,13 @@ fn validate<D: Device>(
     }
     let validation_loss = loss / (fields * network.field_len()) as f64;
     let best = history.iter().all(|e| validation_loss < e.validation_loss);
-    let epoch = Epoch { step, train_loss, validation_loss, learning_rate, best };
+    let epoch = Epoch {
+        step,
+        train_loss,
+        validation_loss,
+        learning_rate,
+        best,
+    };
     history.push(epoch);
     observe(Event::Validated { epoch, weights })
 }
@@ -227,7 +258,10 @@ struct Order {
 
 impl Order {
     fn new(count: usize) -> Self {
-        Self { left: Vec::new(), count }
+        Self {
+            left: Vec::new(),
+            count,
+        }
     }
 
     fn next(&mut self, picks: usize, stream: &mut Stream) -> Vec<usize> {
@@ -261,7 +295,12 @@ impl Batch {
         let (n, dim, side) = (network.field_len(), network.bounds().len(), network.side());
         let mut strata: Vec<usize> = (0..picks.len()).collect();
         strata.shuffle(stream);
-        let mut batch = Self { x: Vec::new(), u: Vec::new(), times: Vec::new(), parameters: Vec::new() };
+        let mut batch = Self {
+            x: Vec::new(),
+            u: Vec::new(),
+            times: Vec::new(),
+            parameters: Vec::new(),
+        };
         for (pick, stratum) in picks.iter().zip(strata) {
             let p = (stratum as f64 + stream.random::<f64>()) / picks.len() as f64;
             let time = Time::from_log_snr(network.config().times.quantile(p));
@@ -274,14 +313,21 @@ impl Batch {
                 batch.u.push(u);
             }
             batch.times.push(time);
-            batch.parameters.extend(&examples.parameters[pick * dim..(pick + 1) * dim]);
+            batch
+                .parameters
+                .extend(&examples.parameters[pick * dim..(pick + 1) * dim]);
         }
         batch
     }
 
     fn inputs<D: Device>(&self, network: &VelocityNetwork<D>) -> Vec<f64> {
-        let rows = self.times.iter().zip(self.parameters.chunks_exact(network.bounds().len()));
-        network.coefficients.inputs(rows.map(|(t, theta)| (t.log_snr, theta)))
+        let rows = self
+            .times
+            .iter()
+            .zip(self.parameters.chunks_exact(network.bounds().len()));
+        network
+            .coefficients
+            .inputs(rows.map(|(t, theta)| (t.log_snr, theta)))
     }
 
     fn coefficients<D: Device>(&self, network: &VelocityNetwork<D>) -> Vec<f64> {
@@ -295,11 +341,17 @@ impl Batch {
         let (rows, n) = (self.times.len(), network.field_len());
         let device = &network.device;
         let tensor = |values: Vec<f32>, shape: (usize, usize)| -> Result<Tensor<_, f32, D, NoneTape>> {
-            device.try_tensor_from_vec(values, shape).map_err(ModelError::device)
+            device
+                .try_tensor_from_vec(values, shape)
+                .map_err(ModelError::device)
         };
         let c = tensor(c.iter().map(|c| *c as f32).collect(), (rows, mlp.outputs()))?;
         // The error of v is that of u divided by σ.
-        let scale = self.times.iter().flat_map(|t| std::iter::repeat_n(1.0 / t.scale as f32, n)).collect();
+        let scale = self
+            .times
+            .iter()
+            .flat_map(|t| std::iter::repeat_n(1.0 / t.scale as f32, n))
+            .collect();
         let (u, scale) = (tensor(self.u.clone(), (rows, n))?, tensor(scale, (rows, n))?);
         let basis = network.basis_maps::<OwnedTape<f32, D>>(self.x.clone(), &self.times)?;
         let mixed = crate::ops::mix(basis, c.retaped::<OwnedTape<f32, D>>())?;
@@ -314,7 +366,11 @@ impl Batch {
         let dc = gradients.get(&c).as_vec().into_iter().map(f64::from).collect();
         let mut of_mlp = mlp.zero_gradient();
         mlp.backward(&kept, dc, Some(&mut of_mlp));
-        all.extend(of_mlp.into_iter().map(|g| g.into_iter().map(|g| g as f32).collect()));
+        all.extend(
+            of_mlp
+                .into_iter()
+                .map(|g| g.into_iter().map(|g| g as f32).collect()),
+        );
         debug_assert_eq!(c.shape().0, rows);
         Ok((loss, all))
     }

@@ -47,7 +47,10 @@ pub(super) fn refine<D: Device>(
             let weight = ((1.0 - time.t) / time.scale).powi(2) / (times.density(time.log_snr) + RAREST);
             forms.push((form.scaled(weight / network.field_len() as f64), input.to_vec()));
         }
-        observe(Event::Refining { done: pass + 1, total })?;
+        observe(Event::Refining {
+            done: pass + 1,
+            total,
+        })?;
     }
 
     let mlp = &mut network.coefficients.mlp;
@@ -64,7 +67,12 @@ pub(super) fn refine<D: Device>(
             .map(|picks| {
                 let inputs = picks.iter().flat_map(|&i| forms[i].1.iter().copied()).collect();
                 let (c, kept) = current.forward(inputs);
-                let rows = || picks.iter().map(|&i| &forms[i].0).zip(c.chunks_exact(current.outputs()));
+                let rows = || {
+                    picks
+                        .iter()
+                        .map(|&i| &forms[i].0)
+                        .zip(c.chunks_exact(current.outputs()))
+                };
                 let value = rows().map(|(form, c)| form.value(c)).sum();
                 let dc = rows().flat_map(|(form, c)| form.gradient(c)).collect();
                 let mut gradient = current.zero_gradient();
@@ -83,10 +91,20 @@ pub(super) fn refine<D: Device>(
             }
         }
         counted += usize::from(step * 10 >= settings.steps * 9);
-        let gradient: Vec<Vec<f32>> = gradient.iter().map(|g| g.iter().map(|g| *g as f32).collect()).collect();
-        adam.step(&mut weights, &gradient, cosine_rate(settings.learning_rate, step, settings.steps, 1));
+        let gradient: Vec<Vec<f32>> = gradient
+            .iter()
+            .map(|g| g.iter().map(|g| *g as f32).collect())
+            .collect();
+        adam.step(
+            &mut weights,
+            &gradient,
+            cosine_rate(settings.learning_rate, step, settings.steps, 1),
+        );
         mlp.load(&weights)?;
-        observe(Event::Refining { done: passes + step + 1, total })?;
+        observe(Event::Refining {
+            done: passes + step + 1,
+            total,
+        })?;
     }
     Ok(loss / counted.max(1) as f64)
 }

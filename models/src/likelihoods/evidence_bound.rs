@@ -39,7 +39,11 @@ pub struct EvidenceBound {
 
 impl Default for EvidenceBound {
     fn default() -> Self {
-        Self { times: 64, noises: 6, key: 0 }
+        Self {
+            times: 64,
+            noises: 6,
+            key: 0,
+        }
     }
 }
 
@@ -60,13 +64,24 @@ impl EvidenceBound {
         let times: Vec<Time> = (0..self.times)
             .map(|i| Time::from_log_snr(low + (i as f64 + stream.random::<f64>()) * step))
             .collect();
-        let weights = times.iter().map(|t| 0.5 * step * ((1.0 - t.t) / t.scale).powi(2)).collect();
+        let weights = times
+            .iter()
+            .map(|t| 0.5 * step * ((1.0 - t.t) / t.scale).powi(2))
+            .collect();
         let n = x0.len() as f64;
         let square: f64 = x0.iter().map(|x| f64::from(*x).powi(2)).sum();
         let end = Time::from_log_snr(low);
         let (noise, signal) = ((end.t / end.scale).powi(2), ((1.0 - end.t) / end.scale).powi(2));
         let divergence = 0.5 * (n * (noise - 1.0 - noise.ln()) + signal * square);
         let decoder = 0.5 * n * (high - (2.0 * std::f64::consts::PI).ln() - 1.0);
-        Surrogate::observe(network, x0, times, weights, self.noises, self.key, decoder - divergence)
+        Surrogate::observe(
+            network,
+            x0,
+            times,
+            weights,
+            self.noises,
+            self.key,
+            decoder - divergence,
+        )
     }
 }

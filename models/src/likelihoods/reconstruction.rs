@@ -28,7 +28,12 @@ pub struct Reconstruction {
 
 impl Default for Reconstruction {
     fn default() -> Self {
-        Self { times: vec![0.1, 0.3, 0.5, 0.7, 0.9], noises: 32, temperature: 1.0, key: 0 }
+        Self {
+            times: vec![0.1, 0.3, 0.5, 0.7, 0.9],
+            noises: 32,
+            temperature: 1.0,
+            key: 0,
+        }
     }
 }
 
@@ -43,10 +48,15 @@ impl Reconstruction {
         B::Coefficients: Coefficients,
     {
         if let Some(t) = self.times.iter().find(|t| !(0.0 < **t && **t < 1.0)) {
-            return Err(ModelError::Invalid(format!("a time must lie between 0 and 1, not at {t}")));
+            return Err(ModelError::Invalid(format!(
+                "a time must lie between 0 and 1, not at {t}"
+            )));
         }
         if !(self.temperature > 0.0 && self.temperature.is_finite()) {
-            return Err(ModelError::Invalid(format!("the temperature must be positive, not {}", self.temperature)));
+            return Err(ModelError::Invalid(format!(
+                "the temperature must be positive, not {}",
+                self.temperature
+            )));
         }
         let times: Vec<Time> = self.times.iter().map(|t| Time::from_t(*t)).collect();
         // The error of v is that of u divided by σ.

@@ -52,13 +52,21 @@ impl<C: Coefficients> Surrogate<C> {
     ) -> Result<Self> {
         let n = network.field_len();
         if x0.len() != n {
-            return Err(ModelError::shape("observe", format!("a field of {} numbers for a network of {n}", x0.len())));
+            return Err(ModelError::shape(
+                "observe",
+                format!("a field of {} numbers for a network of {n}", x0.len()),
+            ));
         }
         if let Some(i) = x0.iter().position(|x| !x.is_finite()) {
-            return Err(ModelError::Invalid(format!("the observation is {} at pixel {i}", x0[i])));
+            return Err(ModelError::Invalid(format!(
+                "the observation is {} at pixel {i}",
+                x0[i]
+            )));
         }
         if times.is_empty() || noises == 0 {
-            return Err(ModelError::Invalid("a likelihood needs at least one time and one noise".into()));
+            return Err(ModelError::Invalid(
+                "a likelihood needs at least one time and one noise".into(),
+            ));
         }
         let coefficients = network.coefficients();
         let mut replicates = Vec::with_capacity(noises);
@@ -91,11 +99,20 @@ impl<C: Coefficients> Surrogate<C> {
         }
         let mean = |i: usize| {
             let mut sum = Quadratic::zero(coefficients.len());
-            replicates.iter().for_each(|forms: &Vec<Quadratic>| sum.add(&forms[i]));
+            replicates
+                .iter()
+                .for_each(|forms: &Vec<Quadratic>| sum.add(&forms[i]));
             sum.scaled(1.0 / noises as f64)
         };
         let forms = (0..times.len()).map(mean).collect();
-        Ok(Self { coefficients, times, weights, forms, replicates, constant })
+        Ok(Self {
+            coefficients,
+            times,
+            weights,
+            forms,
+            replicates,
+            constant,
+        })
     }
 
     /// The same with `constant` added: the log-Jacobian of a transform of the data, for one.
@@ -113,7 +130,9 @@ impl<C: Coefficients> Surrogate<C> {
     pub fn standard_error(&self, theta: &[f64]) -> std::result::Result<Option<f64>, EvalError> {
         self.check(theta)?;
         let c = self.coefficients.at(&self.times, theta);
-        Ok(standard_error(self.replicates.iter().map(|forms| self.error(forms, &c))))
+        Ok(standard_error(
+            self.replicates.iter().map(|forms| self.error(forms, &c)),
+        ))
     }
 
     /// Standard error of the difference between the values at two points, which is what a posterior depends on;
@@ -121,11 +140,22 @@ impl<C: Coefficients> Surrogate<C> {
     ///
     /// # Errors
     /// As for `log_likelihood`.
-    pub fn standard_error_of_difference(&self, a: &[f64], b: &[f64]) -> std::result::Result<Option<f64>, EvalError> {
+    pub fn standard_error_of_difference(
+        &self,
+        a: &[f64],
+        b: &[f64],
+    ) -> std::result::Result<Option<f64>, EvalError> {
         self.check(a)?;
         self.check(b)?;
-        let (ca, cb) = (self.coefficients.at(&self.times, a), self.coefficients.at(&self.times, b));
-        Ok(standard_error(self.replicates.iter().map(|forms| self.error(forms, &ca) - self.error(forms, &cb))))
+        let (ca, cb) = (
+            self.coefficients.at(&self.times, a),
+            self.coefficients.at(&self.times, b),
+        );
+        Ok(standard_error(
+            self.replicates
+                .iter()
+                .map(|forms| self.error(forms, &ca) - self.error(forms, &cb)),
+        ))
     }
 
     fn check(&self, theta: &[f64]) -> std::result::Result<(), EvalError> {
@@ -137,13 +167,18 @@ impl<C: Coefficients> Surrogate<C> {
             )));
         }
         if !self.coefficients.covers(theta) {
-            return Err(EvalError::Recoverable(format!("the surrogate was not trained at {theta:?}")));
+            return Err(EvalError::Recoverable(format!(
+                "the surrogate was not trained at {theta:?}"
+            )));
         }
         Ok(())
     }
 
     fn error(&self, forms: &[Quadratic], c: &[f64]) -> f64 {
-        let rows = c.chunks_exact(self.coefficients.len()).zip(forms).zip(&self.weights);
+        let rows = c
+            .chunks_exact(self.coefficients.len())
+            .zip(forms)
+            .zip(&self.weights);
         rows.map(|((c, form), w)| w * form.value(c)).sum()
     }
 }
@@ -170,8 +205,13 @@ impl<C: Coefficients> DifferentiableLikelihood for Surrogate<C> {
     fn value_and_gradient(&self, theta: &[f64], gradient: &mut [f64]) -> std::result::Result<f64, EvalError> {
         self.check(theta)?;
         let (c, pullback) = self.coefficients.at_with_pullback(&self.times, theta);
-        let rows = c.chunks_exact(self.coefficients.len()).zip(&self.forms).zip(&self.weights);
-        let dc = rows.flat_map(|((c, form), w)| form.gradient(c).map(move |g| -w * g)).collect();
+        let rows = c
+            .chunks_exact(self.coefficients.len())
+            .zip(&self.forms)
+            .zip(&self.weights);
+        let dc = rows
+            .flat_map(|((c, form), w)| form.gradient(c).map(move |g| -w * g))
+            .collect();
         let value = self.constant - self.error(&self.forms, &c);
         gradient.copy_from_slice(&pullback(dc));
         Ok(value)

@@ -29,10 +29,18 @@ pub struct Parameter<D: Device> {
 impl<D: Device> Parameter<D> {
     /// Uniform in ±1/√fan_in, as PyTorch's layers start; zero where `fan_in` is 0.
     fn new(device: &D, shape: Vec<usize>, fan_in: usize, stream: &mut Stream) -> Result<Self> {
-        let bound = if fan_in == 0 { 0.0 } else { 1.0 / (fan_in as f32).sqrt() };
+        let bound = if fan_in == 0 {
+            0.0
+        } else {
+            1.0 / (fan_in as f32).sqrt()
+        };
         let count: usize = shape.iter().product();
-        let values = (0..count).map(|_| bound * (2.0 * stream.random::<f32>() - 1.0)).collect();
-        let values = device.try_tensor_from_vec(values, (count,)).map_err(ModelError::device)?;
+        let values = (0..count)
+            .map(|_| bound * (2.0 * stream.random::<f32>() - 1.0))
+            .collect();
+        let values = device
+            .try_tensor_from_vec(values, (count,))
+            .map_err(ModelError::device)?;
         Ok(Self { shape, values })
     }
 }
@@ -69,7 +77,10 @@ pub trait Module<D: Device> {
 
     /// The gradient of every weight, in order.
     fn gradients(&self, gradients: &Gradients<f32, D>) -> Vec<Vec<f32>> {
-        self.parameters().into_iter().map(|(_, p)| gradients.get(&p.values).as_vec()).collect()
+        self.parameters()
+            .into_iter()
+            .map(|(_, p)| gradients.get(&p.values).as_vec())
+            .collect()
     }
 }
 
@@ -141,7 +152,11 @@ impl<D: Device> Conv2d<D> {
         start_at_zero: bool,
         stream: &mut Stream,
     ) -> Result<Self> {
-        let fan_in = if start_at_zero { 0 } else { channels * kernel * kernel };
+        let fan_in = if start_at_zero {
+            0
+        } else {
+            channels * kernel * kernel
+        };
         Ok(Self {
             weight: Parameter::new(device, vec![outputs, channels, kernel, kernel], fan_in, stream)?,
             bias: Parameter::new(device, vec![outputs], fan_in, stream)?,
@@ -173,10 +188,19 @@ impl<D: Device> Linear<D> {
     pub(crate) fn forward<T: Tape<f32, D> + Merge<T>>(&self, x: Rows<D, T>) -> Result<Rows<D, T>> {
         let (outputs, inputs) = (self.weight.shape[0], self.weight.shape[1]);
         let run = || -> std::result::Result<_, D::Err> {
-            let weight = self.weight.values.retaped::<T>().try_reshape_like(&(outputs, inputs))?;
+            let weight = self
+                .weight
+                .values
+                .retaped::<T>()
+                .try_reshape_like(&(outputs, inputs))?;
             let y = x.try_matmul(weight.try_permute::<_, Axes2<1, 0>>()?)?;
             let shape = *y.shape();
-            y.try_add(self.bias.values.retaped::<T>().try_broadcast_like::<_, Axis<0>>(&shape)?)
+            y.try_add(
+                self.bias
+                    .values
+                    .retaped::<T>()
+                    .try_broadcast_like::<_, Axis<0>>(&shape)?,
+            )
         };
         run().map_err(ModelError::device)
     }
@@ -191,7 +215,10 @@ pub(crate) fn silu<D: Device, T: Tape<f32, D> + Merge<T>>(x: Rows<D, T>) -> Resu
 /// silu(x) for maps: modulated by nothing.
 pub(crate) fn silu_maps<D: Device, T: Tape<f32, D>>(x: Maps<D, T>) -> Result<Maps<D, T>> {
     let (batch, channels, ..) = *x.shape();
-    let none = x.device().try_zeros_like(&(batch, 2 * channels)).map_err(ModelError::device)?;
+    let none = x
+        .device()
+        .try_zeros_like(&(batch, 2 * channels))
+        .map_err(ModelError::device)?;
     modulated_silu(x, none.retaped::<T>())
 }
 
@@ -232,7 +259,9 @@ impl<D: Device> ResidualBlock<D> {
     ) -> Result<Maps<D, T>> {
         let skip = x.with_empty_tape();
         let h = self.conv1.forward(silu_maps(x)?)?;
-        let h = self.conv2.forward(modulated_silu(h, self.modulation.forward(time)?)?)?;
+        let h = self
+            .conv2
+            .forward(modulated_silu(h, self.modulation.forward(time)?)?)?;
         h.try_add(skip).map_err(ModelError::device)
     }
 }

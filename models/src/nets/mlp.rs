@@ -43,9 +43,16 @@ impl Mlp {
             // Rounded to f32, as a checkpoint keeps them.
             let mut draw = || f64::from((bound * (2.0 * stream.random::<f64>() - 1.0)) as f32);
             let weight = (0..pair[0] * pair[1]).map(|_| draw()).collect();
-            Layer { inputs: pair[0], outputs: pair[1], weight, bias: (0..pair[1]).map(|_| draw()).collect() }
+            Layer {
+                inputs: pair[0],
+                outputs: pair[1],
+                weight,
+                bias: (0..pair[1]).map(|_| draw()).collect(),
+            }
         };
-        Self { layers: sizes.windows(2).enumerate().map(layer).collect() }
+        Self {
+            layers: sizes.windows(2).enumerate().map(layer).collect(),
+        }
     }
 
     /// Numbers that come out for each row.
@@ -55,7 +62,10 @@ impl Mlp {
 
     /// (rows × inputs) → (rows × outputs), and what the backward pass needs.
     pub fn forward(&self, x: Vec<f64>) -> (Vec<f64>, Activations) {
-        let mut kept = Activations { inputs: Vec::new(), before: Vec::new() };
+        let mut kept = Activations {
+            inputs: Vec::new(),
+            before: Vec::new(),
+        };
         let mut x = x;
         for (i, layer) in self.layers.iter().enumerate() {
             let mut y = Vec::with_capacity(x.len() / layer.inputs * layer.outputs);
@@ -76,7 +86,12 @@ impl Mlp {
 
     /// From the gradient of the outputs to that of the inputs (rows × inputs); with `weights`, adds the gradient
     /// of every weight to it, in the order of [`Mlp::weights`].
-    pub fn backward(&self, kept: &Activations, dy: Vec<f64>, mut weights: Option<&mut [Vec<f64>]>) -> Vec<f64> {
+    pub fn backward(
+        &self,
+        kept: &Activations,
+        dy: Vec<f64>,
+        mut weights: Option<&mut [Vec<f64>]>,
+    ) -> Vec<f64> {
         let mut dy = dy;
         for (i, layer) in self.layers.iter().enumerate().rev() {
             if i + 1 < self.layers.len() {
@@ -86,7 +101,13 @@ impl Mlp {
                 }
             }
             if let Some(weights) = &mut weights {
-                accumulate(&kept.inputs[i], &dy, &mut weights[2 * i], layer.inputs, layer.outputs);
+                accumulate(
+                    &kept.inputs[i],
+                    &dy,
+                    &mut weights[2 * i],
+                    layer.inputs,
+                    layer.outputs,
+                );
                 for dy in dy.chunks_exact(layer.outputs) {
                     weights[2 * i + 1].iter_mut().zip(dy).for_each(|(b, d)| *b += d);
                 }
@@ -100,7 +121,10 @@ impl Mlp {
 
     /// Zeros in the shape of the gradient.
     pub fn zero_gradient(&self) -> Vec<Vec<f64>> {
-        self.layers.iter().flat_map(|l| [vec![0.0; l.weight.len()], vec![0.0; l.bias.len()]]).collect()
+        self.layers
+            .iter()
+            .flat_map(|l| [vec![0.0; l.weight.len()], vec![0.0; l.bias.len()]])
+            .collect()
     }
 
     /// A copy of the weights, `0.weight` (inputs, outputs), `0.bias`, `1.weight`, …
@@ -108,8 +132,16 @@ impl Mlp {
         let named = |(i, l): (usize, &Layer)| {
             let narrow = |v: &[f64]| v.iter().map(|v| *v as f32).collect();
             [
-                Weight { name: format!("{i}.weight"), shape: vec![l.inputs, l.outputs], values: narrow(&l.weight) },
-                Weight { name: format!("{i}.bias"), shape: vec![l.outputs], values: narrow(&l.bias) },
+                Weight {
+                    name: format!("{i}.weight"),
+                    shape: vec![l.inputs, l.outputs],
+                    values: narrow(&l.weight),
+                },
+                Weight {
+                    name: format!("{i}.bias"),
+                    shape: vec![l.outputs],
+                    values: narrow(&l.bias),
+                },
             ]
         };
         Weights(self.layers.iter().enumerate().flat_map(named).collect())
@@ -121,8 +153,11 @@ impl Mlp {
     /// `Invalid` where names or shapes differ.
     pub fn load(&mut self, weights: &Weights) -> Result<()> {
         let own = self.weights();
-        let widened: Vec<Vec<f64>> =
-            weights.matched(&own)?.iter().map(|v| v.iter().map(|v| f64::from(*v)).collect()).collect();
+        let widened: Vec<Vec<f64>> = weights
+            .matched(&own)?
+            .iter()
+            .map(|v| v.iter().map(|v| f64::from(*v)).collect())
+            .collect();
         for (layer, pair) in self.layers.iter_mut().zip(widened.chunks_exact(2)) {
             layer.weight.copy_from_slice(&pair[0]);
             layer.bias.copy_from_slice(&pair[1]);
@@ -152,13 +187,21 @@ fn multiply_body<const FMA: bool>(x: &[f64], w: &[f64], y: &mut [f64], inputs: u
             for (x, w) in x.iter().zip(w.chunks_exact(outputs)) {
                 let w = &w[o..o + BLOCK];
                 for l in 0..BLOCK {
-                    sum[l] = if FMA { x.mul_add(w[l], sum[l]) } else { x * w[l] + sum[l] };
+                    sum[l] = if FMA {
+                        x.mul_add(w[l], sum[l])
+                    } else {
+                        x * w[l] + sum[l]
+                    };
                 }
             }
             y[o..o + BLOCK].copy_from_slice(&sum);
         }
         for o in whole..outputs {
-            y[o] += x.iter().zip(w.chunks_exact(outputs)).map(|(x, w)| x * w[o]).sum::<f64>();
+            y[o] += x
+                .iter()
+                .zip(w.chunks_exact(outputs))
+                .map(|(x, w)| x * w[o])
+                .sum::<f64>();
         }
     }
 }
@@ -169,7 +212,13 @@ dispatch! {
 }
 
 #[inline(always)]
-fn multiply_transposed_body<const FMA: bool>(dy: &[f64], w: &[f64], dx: &mut [f64], inputs: usize, outputs: usize) {
+fn multiply_transposed_body<const FMA: bool>(
+    dy: &[f64],
+    w: &[f64],
+    dx: &mut [f64],
+    inputs: usize,
+    outputs: usize,
+) {
     const LANES: usize = 8;
     for (dx, dy) in dx.chunks_exact_mut(inputs).zip(dy.chunks_exact(outputs)) {
         for (dx, w) in dx.iter_mut().zip(w.chunks_exact(outputs)) {
@@ -177,7 +226,11 @@ fn multiply_transposed_body<const FMA: bool>(dy: &[f64], w: &[f64], dx: &mut [f6
             let (w, d) = (w.as_chunks::<LANES>(), dy.as_chunks::<LANES>());
             for (w, d) in w.0.iter().zip(d.0) {
                 for l in 0..LANES {
-                    sum[l] = if FMA { w[l].mul_add(d[l], sum[l]) } else { w[l] * d[l] + sum[l] };
+                    sum[l] = if FMA {
+                        w[l].mul_add(d[l], sum[l])
+                    } else {
+                        w[l] * d[l] + sum[l]
+                    };
                 }
             }
             *dx = sum.iter().sum::<f64>() + w.1.iter().zip(d.1).map(|(w, d)| w * d).sum::<f64>();
@@ -217,7 +270,12 @@ mod tests {
         let x: Vec<f64> = (0..6).map(|i| 0.3 * i as f64 - 0.7).collect();
         let probe = [0.7, -1.1, 0.4, 0.9];
         let value = |mlp: &Mlp, x: &[f64]| -> f64 {
-            mlp.forward(x.to_vec()).0.iter().zip(probe).map(|(y, p)| y * p).sum()
+            mlp.forward(x.to_vec())
+                .0
+                .iter()
+                .zip(probe)
+                .map(|(y, p)| y * p)
+                .sum()
         };
         let (_, kept) = mlp.forward(x.clone());
         let mut weights = mlp.zero_gradient();

@@ -35,7 +35,12 @@ pub struct UnetConfig {
 
 impl Default for UnetConfig {
     fn default() -> Self {
-        Self { channels: vec![16, 32, 48], time_dim: 64, outputs: 16, padding: Padding::Circular }
+        Self {
+            channels: vec![16, 32, 48],
+            time_dim: 64,
+            outputs: 16,
+            padding: Padding::Circular,
+        }
     }
 }
 
@@ -81,17 +86,24 @@ impl<D: Device> Unet<D> {
             )));
         }
         let (padding, time_dim, levels) = (config.padding, config.time_dim, c.len());
-        let block = |channels, stream: &mut _| ResidualBlock::new(device, channels, time_dim, padding, stream);
+        let block =
+            |channels, stream: &mut _| ResidualBlock::new(device, channels, time_dim, padding, stream);
         let pointwise = |sizes, stream: &mut _| Conv2d::new(device, sizes, 1, padding, false, stream);
         Ok(Self {
             embed1: Linear::new(device, [TIME_FEATURES, time_dim], stream)?,
             embed2: Linear::new(device, [time_dim, time_dim], stream)?,
             stem: Conv2d::new(device, [1, c[0]], 3, padding, false, stream)?,
             down: c.iter().map(|&n| block(n, stream)).collect::<Result<_>>()?,
-            reduce: (1..levels).map(|i| pointwise([4 * c[i - 1], c[i]], stream)).collect::<Result<_>>()?,
+            reduce: (1..levels)
+                .map(|i| pointwise([4 * c[i - 1], c[i]], stream))
+                .collect::<Result<_>>()?,
             middle: block(c[levels - 1], stream)?,
-            expand: (1..levels).map(|i| pointwise([c[i], 4 * c[i - 1]], stream)).collect::<Result<_>>()?,
-            up: (1..levels).map(|i| block(c[i - 1], stream)).collect::<Result<_>>()?,
+            expand: (1..levels)
+                .map(|i| pointwise([c[i], 4 * c[i - 1]], stream))
+                .collect::<Result<_>>()?,
+            up: (1..levels)
+                .map(|i| block(c[i - 1], stream))
+                .collect::<Result<_>>()?,
             head: Conv2d::new(device, [c[0], config.outputs], 3, padding, false, stream)?,
             config,
         })
@@ -131,11 +143,20 @@ impl<D: Device> Unet<D> {
         self.check_side(height)?;
         self.check_side(width)?;
         if log_snr.len() != batch {
-            return Err(ModelError::shape("unet", format!("{} times for {batch} maps", log_snr.len())));
+            return Err(ModelError::shape(
+                "unet",
+                format!("{} times for {batch} maps", log_snr.len()),
+            ));
         }
-        let features = log_snr.iter().flat_map(|&l| time_features(l)).map(|f| f as f32).collect();
-        let features =
-            x.device().try_tensor_from_vec(features, (batch, TIME_FEATURES)).map_err(ModelError::device)?;
+        let features = log_snr
+            .iter()
+            .flat_map(|&l| time_features(l))
+            .map(|f| f as f32)
+            .collect();
+        let features = x
+            .device()
+            .try_tensor_from_vec(features, (batch, TIME_FEATURES))
+            .map_err(ModelError::device)?;
         let time = silu(self.embed1.forward(features.retaped::<T>())?)?;
         let time = silu(self.embed2.forward(time)?)?;
         // The tape of the embedding rides along with the first block; the others get an empty one.

@@ -30,7 +30,6 @@ macro_rules! take_gradient {
 }
 pub(crate) use {add_gradient, take_gradient};
 
-
 #[cfg(test)]
 pub(crate) mod testing {
     //! Compare a kernel with its composed form, and both with finite differences.
@@ -69,7 +68,10 @@ pub(crate) mod testing {
         (out, loss.backward())
     }
 
-    pub fn gradient<S: Shape>(gradients: &Gradients<f32, Cpu>, of: &Tensor<S, f32, Cpu, NoneTape>) -> Vec<f32> {
+    pub fn gradient<S: Shape>(
+        gradients: &Gradients<f32, Cpu>,
+        of: &Tensor<S, f32, Cpu, NoneTape>,
+    ) -> Vec<f32> {
         values(&gradients.get(of)).to_vec()
     }
 

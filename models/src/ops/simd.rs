@@ -73,7 +73,10 @@ mod tests {
             let x = i as f32 * 0.05;
             let exact = 1.0 / (1.0 + (-x as f64).exp());
             for value in [super::sigmoid::<true>(x), super::sigmoid::<false>(x)] {
-                assert!((value as f64 - exact).abs() <= 3e-7 * exact.max(1e-30) + 1e-37, "{x}: {value} {exact}");
+                assert!(
+                    (value as f64 - exact).abs() <= 3e-7 * exact.max(1e-30) + 1e-37,
+                    "{x}: {value} {exact}"
+                );
             }
         }
     }

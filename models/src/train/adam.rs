@@ -17,13 +17,22 @@ impl Adam {
     /// For weights like these; a gradient with a larger norm than `max_norm` is shortened to it.
     pub fn new(weights: &Weights, max_norm: f64) -> Self {
         let zeros = |w: &crate::weights::Weight| [vec![0.0; w.values.len()], vec![0.0; w.values.len()]];
-        Self { moments: weights.0.iter().map(zeros).collect(), steps: 0, max_norm }
+        Self {
+            moments: weights.0.iter().map(zeros).collect(),
+            steps: 0,
+            max_norm,
+        }
     }
 
     /// Makes one step.
     pub fn step(&mut self, weights: &mut Weights, gradients: &[Vec<f32>], learning_rate: f64) {
         self.steps += 1;
-        let norm = gradients.iter().flatten().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
+        let norm = gradients
+            .iter()
+            .flatten()
+            .map(|g| f64::from(*g).powi(2))
+            .sum::<f64>()
+            .sqrt();
         let clip = (self.max_norm / norm.max(1e-30)).min(1.0) as f32;
         let correction = BETAS.map(|b| 1.0 - b.powi(self.steps));
         let rate = learning_rate as f32 / correction[0];
@@ -51,12 +60,19 @@ mod tests {
 
     #[test]
     fn finds_the_bottom_of_a_bowl() {
-        let mut w = Weights(vec![Weight { name: "w".into(), shape: vec![2], values: vec![3.0, -2.0] }]);
+        let mut w = Weights(vec![Weight {
+            name: "w".into(),
+            shape: vec![2],
+            values: vec![3.0, -2.0],
+        }]);
         let mut adam = Adam::new(&w, 1.0);
         for step in 0..400 {
             let gradient = vec![w.0[0].values[0] - 1.0, 10.0 * (w.0[0].values[1] - 0.5)];
             adam.step(&mut w, &[gradient], cosine_rate(0.1, step, 400, 10));
         }
-        assert!((w.0[0].values[0] - 1.0).abs() < 1e-2 && (w.0[0].values[1] - 0.5).abs() < 1e-2, "{w:?}");
+        assert!(
+            (w.0[0].values[0] - 1.0).abs() < 1e-2 && (w.0[0].values[1] - 0.5).abs() < 1e-2,
+            "{w:?}"
+        );
     }
 }

@@ -69,7 +69,11 @@ impl Sizes {
     }
     /// The convolution that carries gradients back: outputs and channels swapped.
     fn transposed(&self) -> Self {
-        Self { channels: self.outputs, outputs: self.channels, ..*self }
+        Self {
+            channels: self.outputs,
+            outputs: self.channels,
+            ..*self
+        }
     }
 }
 
@@ -81,10 +85,19 @@ pub(crate) fn conv2d<T: Tape<f32, Cpu>>(
 ) -> Result<Maps<Cpu, T>> {
     let (batch, channels, height, width) = *x.shape();
     let outputs = bias.shape().0;
-    let sizes = Sizes { channels, outputs, height, width, geometry };
+    let sizes = Sizes {
+        channels,
+        outputs,
+        height,
+        width,
+        geometry,
+    };
     let (x, mut tape) = x.split_tape();
     let y = forward(values(&x), values(weight), Some(values(bias)), sizes);
-    let y = x.device().try_tensor_from_vec(y, (batch, outputs, height, width)).map_err(ModelError::device)?;
+    let y = x
+        .device()
+        .try_tensor_from_vec(y, (batch, outputs, height, width))
+        .map_err(ModelError::device)?;
     if T::OWNS_TAPE {
         let (y_ghost, weight, bias) = (y.ghost(), weight.clone(), bias.clone());
         tape.add_backward_op(move |gradients| {
@@ -109,12 +122,23 @@ fn forward(x: &[f32], weight: &[f32], bias: Option<&[f32]>, sizes: Sizes) -> Vec
     x.par_chunks_exact(sizes.channels * sizes.pixels())
         .zip(y.par_chunks_exact_mut(sizes.outputs * sizes.pixels()))
         .for_each_init(
-            || (vec![0.0; sizes.bordered(sizes.channels)], vec![0.0; BLOCK * sizes.computed()]),
+            || {
+                (
+                    vec![0.0; sizes.bordered(sizes.channels)],
+                    vec![0.0; BLOCK * sizes.computed()],
+                )
+            },
             |(bordered, block), (x, y)| {
                 add_border(x, bordered, sizes.channels, sizes);
                 for (o, y) in y.chunks_mut(BLOCK * sizes.pixels()).enumerate() {
                     let step = sizes.channels * offsets.len() * BLOCK;
-                    convolve_block(bordered, &packed[o * step..(o + 1) * step], &offsets, block, sizes);
+                    convolve_block(
+                        bordered,
+                        &packed[o * step..(o + 1) * step],
+                        &offsets,
+                        block,
+                        sizes,
+                    );
                     for (b, y) in y.chunks_exact_mut(sizes.pixels()).enumerate() {
                         let shift = bias.map_or(0.0, |bias| bias[o * BLOCK + b]);
                         let rows = block[b * sizes.computed()..].chunks(sizes.row());
@@ -298,8 +322,11 @@ fn correlate_steps<const FMA: bool, const STEPS: usize>(
     const WIDTH: usize = 8;
     let computed = sizes.computed();
     let x = &x[channel * sizes.plane() + offset..];
-    let [a, b, c, d]: [&[[f32; WIDTH]]; BLOCK] =
-        std::array::from_fn(|b| dy[(first + b) * computed..(first + b + 1) * computed].as_chunks().0);
+    let [a, b, c, d]: [&[[f32; WIDTH]]; BLOCK] = std::array::from_fn(|b| {
+        dy[(first + b) * computed..(first + b + 1) * computed]
+            .as_chunks()
+            .0
+    });
     let mut sum = [[[0.0f32; WIDTH]; STEPS]; BLOCK];
     // Iterators and one window into x: a bounds check for each operand would spill the sums.
     for (p, ((a, b), (c, d))) in a.iter().zip(b).zip(c.iter().zip(d)).enumerate() {

@@ -72,7 +72,12 @@ pub fn conv2d<D: Device, T: Tape<f32, D>>(
             format!("a {height} × {width} map is smaller than the reach of a {k} × {k} kernel"),
         ));
     }
-    D::conv2d(x.try_contiguous().map_err(ModelError::device)?, weight, bias, geometry)
+    D::conv2d(
+        x.try_contiguous().map_err(ModelError::device)?,
+        weight,
+        bias,
+        geometry,
+    )
 }
 
 /// The same by gathering a patch for each pixel and one matrix product: what any device can run.
@@ -92,18 +97,28 @@ pub fn composed<D: Device, T: Tape<f32, D>>(
     let device = x.device().clone();
     let run = || -> std::result::Result<_, D::Err> {
         // One row per number of a map, and a last row of zeros for what lies outside.
-        let rows = x.try_reshape_like(&(batch, channels * pixels))?.try_permute::<_, dfdx::shapes::Axes2<1, 0>>()?;
+        let rows = x
+            .try_reshape_like(&(batch, channels * pixels))?
+            .try_permute::<_, dfdx::shapes::Axes2<1, 0>>()?;
         let zeros = device.try_zeros_like(&(1usize, batch))?;
         let rows = (rows.try_contiguous()?, zeros).concat_along(dfdx::shapes::Axis::<0>);
         let rows = rows.try_reshape_like(&(channels * pixels + 1, batch))?;
-        let index = device.try_tensor_from_vec(patch_index(channels, height, width, geometry), (patch * pixels,))?;
-        let patches = rows.try_gather::<(usize, usize), _>(index)?.try_reshape_like(&(patch, pixels * batch))?;
+        let index =
+            device.try_tensor_from_vec(patch_index(channels, height, width, geometry), (patch * pixels,))?;
+        let patches = rows
+            .try_gather::<(usize, usize), _>(index)?
+            .try_reshape_like(&(patch, pixels * batch))?;
         let weight = weight.retaped::<T>().try_reshape_like(&(outputs, patch))?;
-        let y = weight.try_matmul(patches)?.try_reshape_like(&(outputs, pixels, batch))?;
+        let y = weight
+            .try_matmul(patches)?
+            .try_reshape_like(&(outputs, pixels, batch))?;
         let y = y.try_permute::<_, Axes3<2, 0, 1>>()?;
         let shape = *y.shape();
-        let bias = bias.retaped::<T>().try_broadcast_like::<_, dfdx::shapes::Axes2<0, 2>>(&shape)?;
-        y.try_add(bias)?.try_reshape_like(&(batch, outputs, height, width))
+        let bias = bias
+            .retaped::<T>()
+            .try_broadcast_like::<_, dfdx::shapes::Axes2<0, 2>>(&shape)?;
+        y.try_add(bias)?
+            .try_reshape_like(&(batch, outputs, height, width))
     };
     run().map_err(ModelError::device)
 }
@@ -136,8 +151,13 @@ mod tests {
     use super::*;
     use crate::ops::testing::{SAME, difference, gradient, probe, tensor};
 
-    const SHAPES: [(usize, usize, usize, usize, usize); 5] =
-        [(2, 3, 5, 6, 7), (9, 4, 8, 8, 8), (1, 1, 16, 5, 32), (3, 5, 1, 4, 4), (10, 16, 6, 16, 16)];
+    const SHAPES: [(usize, usize, usize, usize, usize); 5] = [
+        (2, 3, 5, 6, 7),
+        (9, 4, 8, 8, 8),
+        (1, 1, 16, 5, 32),
+        (3, 5, 1, 4, 4),
+        (10, 16, 6, 16, 16),
+    ];
 
     #[test]
     fn kernel_equals_composed_form_with_every_gradient() {
@@ -152,9 +172,18 @@ mod tests {
                     let (y2, g2) = probe(composed(x.leaky_trace(), &w, &b, geometry).unwrap());
                     let context = format!("{batch} {channels} {outputs} {height} {width} {geometry:?}");
                     assert!(difference(&y, &y2) < SAME, "value {context}");
-                    assert!(difference(&gradient(&g, &x), &gradient(&g2, &x)) < SAME, "x {context}");
-                    assert!(difference(&gradient(&g, &w), &gradient(&g2, &w)) < SAME, "weight {context}");
-                    assert!(difference(&gradient(&g, &b), &gradient(&g2, &b)) < SAME, "bias {context}");
+                    assert!(
+                        difference(&gradient(&g, &x), &gradient(&g2, &x)) < SAME,
+                        "x {context}"
+                    );
+                    assert!(
+                        difference(&gradient(&g, &w), &gradient(&g2, &w)) < SAME,
+                        "weight {context}"
+                    );
+                    assert!(
+                        difference(&gradient(&g, &b), &gradient(&g2, &b)) < SAME,
+                        "bias {context}"
+                    );
                 }
             }
         }
@@ -171,17 +200,24 @@ mod tests {
             let geometry = Geometry { kernel: 3, padding };
             let y = conv2d(x.clone(), &w, &b, geometry).unwrap();
             let z = conv2d(shifted.clone(), &w, &b, geometry).unwrap();
-            let same = (0..16).all(|p| (z[[0, 0, p / 4, p % 4]] - y[[0, 0, (p / 4 + 1) % 4, p % 4]]).abs() < 1e-6);
+            let same =
+                (0..16).all(|p| (z[[0, 0, p / 4, p % 4]] - y[[0, 0, (p / 4 + 1) % 4, p % 4]]).abs() < 1e-6);
             assert_eq!(same, commutes, "{padding:?}");
         }
     }
 
     #[test]
     fn the_number_of_threads_changes_no_bit() {
-        let geometry = Geometry { kernel: 3, padding: Padding::Circular };
+        let geometry = Geometry {
+            kernel: 3,
+            padding: Padding::Circular,
+        };
         let (x, w, b) = (tensor((11, 4, 8, 8), 1), tensor((4 * 4 * 9,), 2), tensor((4,), 3));
         let run = |threads| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .unwrap();
             pool.install(|| {
                 let (y, g) = probe(conv2d(x.leaky_trace(), &w, &b, geometry).unwrap());
                 (y, gradient(&g, &x), gradient(&g, &w), gradient(&g, &b))
@@ -194,8 +230,14 @@ mod tests {
     #[test]
     fn shapes_that_do_not_fit_are_named() {
         let (x, w, b) = (tensor((1, 2, 4, 4), 1), tensor((9,), 2), tensor((1,), 3));
-        let geometry = Geometry { kernel: 3, padding: Padding::Circular };
+        let geometry = Geometry {
+            kernel: 3,
+            padding: Padding::Circular,
+        };
         let error = conv2d(x, &w, &b, geometry).unwrap_err().to_string();
-        assert!(error.contains("conv2d") && error.contains('9') && error.contains('2'), "{error}");
+        assert!(
+            error.contains("conv2d") && error.contains('9') && error.contains('2'),
+            "{error}"
+        );
     }
 }

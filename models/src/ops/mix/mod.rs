@@ -32,7 +32,10 @@ use crate::{
 pub fn mix<D: Device, T: Tape<f32, D>>(x: Maps<D, T>, weights: Rows<D, T>) -> Result<Maps<D, T>> {
     let ((batch, channels, ..), rows) = (*x.shape(), *weights.shape());
     if rows != (batch, channels) {
-        return Err(ModelError::shape("mix", format!("weights {rows:?} for {batch} × {channels} maps")));
+        return Err(ModelError::shape(
+            "mix",
+            format!("weights {rows:?} for {batch} × {channels} maps"),
+        ));
     }
     let x = x.try_contiguous().map_err(ModelError::device)?;
     D::mix(x, weights.try_contiguous().map_err(ModelError::device)?)
@@ -42,7 +45,10 @@ pub fn mix<D: Device, T: Tape<f32, D>>(x: Maps<D, T>, weights: Rows<D, T>) -> Re
 ///
 /// # Errors
 /// Out of memory on the device.
-pub fn composed<D: Device, T: Tape<f32, D> + Merge<T>>(x: Maps<D, T>, weights: Rows<D, T>) -> Result<Maps<D, T>> {
+pub fn composed<D: Device, T: Tape<f32, D> + Merge<T>>(
+    x: Maps<D, T>,
+    weights: Rows<D, T>,
+) -> Result<Maps<D, T>> {
     let shape = *x.shape();
     let run = || -> std::result::Result<_, D::Err> {
         let weights = weights.try_broadcast_like::<_, Axes2<2, 3>>(&shape)?;

@@ -16,7 +16,10 @@ use crate::{
     },
 };
 
-pub(crate) fn modulated_silu<T: Tape<f32, Cpu>>(x: Maps<Cpu, T>, scale_shift: Rows<Cpu, T>) -> Result<Maps<Cpu, T>> {
+pub(crate) fn modulated_silu<T: Tape<f32, Cpu>>(
+    x: Maps<Cpu, T>,
+    scale_shift: Rows<Cpu, T>,
+) -> Result<Maps<Cpu, T>> {
     let shape = *x.shape();
     let (batch, channels, height, width) = shape;
     let pixels = height * width;
@@ -28,7 +31,10 @@ pub(crate) fn modulated_silu<T: Tape<f32, Cpu>>(x: Maps<Cpu, T>, scale_shift: Ro
         .zip(y.par_chunks_exact_mut(pixels))
         .enumerate()
         .for_each(|(bc, (x, y))| activate(x, modulation(values(&rows), bc, channels), y));
-    let y = x.device().try_tensor_from_vec(y, shape).map_err(ModelError::device)?;
+    let y = x
+        .device()
+        .try_tensor_from_vec(y, shape)
+        .map_err(ModelError::device)?;
     if T::OWNS_TAPE {
         let y_ghost = y.ghost();
         tape.add_backward_op(move |gradients| {

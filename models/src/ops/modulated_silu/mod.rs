@@ -78,7 +78,10 @@ mod tests {
     #[test]
     fn kernel_equals_composed_form_with_every_gradient() {
         for (batch, channels, height, width) in [(2, 3, 4, 4), (5, 1, 3, 7), (1, 6, 1, 1)] {
-            let (x, rows) = (tensor((batch, channels, height, width), 1), tensor((batch, 2 * channels), 2));
+            let (x, rows) = (
+                tensor((batch, channels, height, width), 1),
+                tensor((batch, 2 * channels), 2),
+            );
             let traced = || (x.leaky_trace(), rows.retaped::<OwnedTape<f32, _>>());
             let (a, r) = traced();
             let (y, g) = probe(modulated_silu(a, r).unwrap());

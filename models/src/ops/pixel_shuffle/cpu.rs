@@ -12,14 +12,24 @@ use crate::{
     ops::{add_gradient, take_gradient},
 };
 
-pub(crate) fn pixel_shuffle<T: Tape<f32, Cpu>>(x: Maps<Cpu, T>, direction: Direction) -> Result<Maps<Cpu, T>> {
+pub(crate) fn pixel_shuffle<T: Tape<f32, Cpu>>(
+    x: Maps<Cpu, T>,
+    direction: Direction,
+) -> Result<Maps<Cpu, T>> {
     let shape = *x.shape();
     let out = direction.shape(shape);
     // Height and width of the finer side, whichever that is.
-    let (height, width) = if direction == Direction::Down { (shape.2, shape.3) } else { (out.2, out.3) };
+    let (height, width) = if direction == Direction::Down {
+        (shape.2, shape.3)
+    } else {
+        (out.2, out.3)
+    };
     let (x, mut tape) = x.split_tape();
     let y = shuffle(values(&x), height, width, direction);
-    let y = x.device().try_tensor_from_vec(y, out).map_err(ModelError::device)?;
+    let y = x
+        .device()
+        .try_tensor_from_vec(y, out)
+        .map_err(ModelError::device)?;
     if T::OWNS_TAPE {
         let (x, y_ghost) = (x.ghost(), y.ghost());
         tape.add_backward_op(move |gradients| {

@@ -60,7 +60,10 @@ pub fn pixel_shuffle<D: Device, T: Tape<f32, D>>(x: Maps<D, T>, direction: Direc
         Direction::Up => shape.1 % 4 == 0,
     };
     if !fits {
-        return Err(ModelError::shape("pixel_shuffle", format!("{shape:?} cannot go {direction:?}")));
+        return Err(ModelError::shape(
+            "pixel_shuffle",
+            format!("{shape:?} cannot go {direction:?}"),
+        ));
     }
     D::pixel_shuffle(x.try_contiguous().map_err(ModelError::device)?, direction)
 }
@@ -104,7 +107,13 @@ mod tests {
             assert_eq!(gradient(&g, &x), gradient(&g2, &x));
             let there = pixel_shuffle(x, direction).unwrap();
             let back = pixel_shuffle(there, direction.inverse()).unwrap();
-            assert_eq!(crate::device::values(&back), numbers(back.shape().0 * back.shape().1 * back.shape().2 * back.shape().3, 1));
+            assert_eq!(
+                crate::device::values(&back),
+                numbers(
+                    back.shape().0 * back.shape().1 * back.shape().2 * back.shape().3,
+                    1
+                )
+            );
         }
         assert!(pixel_shuffle(tensor((1, 1, 3, 4), 1), Direction::Down).is_err());
     }
