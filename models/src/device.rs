@@ -29,8 +29,8 @@ pub trait Device: dfdx::tensor_ops::Device<f32> {
     /// Out of memory on the device.
     fn conv2d<T: Tape<f32, Self>>(
         x: Maps<Self, T>,
-        weight: &Flat<Self>,
-        bias: &Flat<Self>,
+        weight: Flat<Self, T>,
+        bias: Flat<Self, T>,
         geometry: conv2d::Geometry,
     ) -> Result<Maps<Self, T>> {
         conv2d::composed(x, weight, bias, geometry)
@@ -78,8 +78,8 @@ pub trait Device: dfdx::tensor_ops::Device<f32> {
 impl Device for Cpu {
     fn conv2d<T: Tape<f32, Self>>(
         x: Maps<Self, T>,
-        weight: &Flat<Self>,
-        bias: &Flat<Self>,
+        weight: Flat<Self, T>,
+        bias: Flat<Self, T>,
         geometry: conv2d::Geometry,
     ) -> Result<Maps<Self, T>> {
         conv2d::cpu::conv2d(x, weight, bias, geometry)
@@ -115,9 +115,15 @@ pub(crate) fn values<S: dfdx::shapes::Shape, E: Dtype, T>(tensor: &Tensor<S, E, 
     if len == 0 {
         return &[];
     }
-    let first = &tensor[S::Concrete::default()];
-    // SAFETY: dfdx keeps a CPU tensor in one `Vec`, row-major, its origin first; every tensor that an
-    // operation of this crate receives was made contiguous, so that `len` elements follow `first`.
-    // They are borrowed as long as the tensor is.
+    let mut corner = tensor.shape().concrete();
+    (0..S::NUM_DIMS).for_each(|i| corner[i] -= 1);
+    let (first, last) = (&tensor[S::Concrete::default()], &tensor[corner]);
+    // Every operation of this crate makes its inputs contiguous first; a caller that forgot ends here.
+    assert!(
+        std::ptr::eq((&raw const *first).wrapping_add(len - 1), last),
+        "the tensor is not contiguous"
+    );
+    // SAFETY: dfdx keeps a CPU tensor in one `Vec`. Its first and last elements lie `len` − 1 apart in it, so
+    // that the `len` elements from the first on are all inside. They are borrowed as long as the tensor is.
     unsafe { std::slice::from_raw_parts(first, len) }
 }

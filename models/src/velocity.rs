@@ -16,10 +16,16 @@ use dfdx::tensor::{NoneTape, Tape, Tensor};
 use crate::{
     device::{Device, Maps},
     error::{ModelError, Result},
-    nets::{Mlp, TIME_FEATURES, Unet, UnetConfig, layers::Module, time_features},
+    nets::{Mlp, TIME_FEATURES, Unet, UnetConfig, layers::Module, time_features, unet::MOST_CHANNELS},
     path::{Time, TimeDistribution},
     weights::Weights,
 };
+
+/// How many fields go through a network at once: 64, fewer where their basis would take over 256 MB.
+pub(crate) fn rows_at_once<B: VelocityBasis>(network: &B) -> usize {
+    const NUMBERS: usize = 1 << 26;
+    (NUMBERS / (network.field_len() * network.coefficients().len()).max(1)).clamp(2, 64)
+}
 
 /// The basis of a separable velocity field.
 pub trait VelocityBasis {
@@ -191,9 +197,18 @@ impl<D: Device> VelocityNetwork<D> {
             )));
         }
         let [low, high] = config.times.range;
-        if !(low < high && config.times.scale > 0.0) || config.coefficient_widths.contains(&0) {
+        let times = &config.times;
+        let looked_at = times.density(times.centre.clamp(low, high));
+        let finite = [low, high, times.centre, times.scale, looked_at]
+            .iter()
+            .all(|v| v.is_finite());
+        let widths = config
+            .coefficient_widths
+            .iter()
+            .all(|w| (1..=MOST_CHANNELS).contains(w));
+        if !(finite && low < high && times.scale > 0.0 && looked_at > 0.0 && widths) {
             return Err(ModelError::Invalid(format!(
-                "times need a range that increases and a positive scale, coefficient_widths positive numbers: {config:?}"
+                "times need a finite range that increases around the centre and a positive scale, coefficient_widths numbers from 1 to {MOST_CHANNELS}: {config:?}"
             )));
         }
         let unet = Unet::new(

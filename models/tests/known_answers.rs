@@ -494,6 +494,47 @@ fn an_observer_can_end_a_training_and_settings_are_checked() {
     });
     assert_eq!(ended.unwrap_err().to_string(), "enough");
     assert_eq!(seen, 2);
+    let settings_that_cannot_be = [
+        FlowMatching {
+            learning_rate: f64::NAN,
+            ..settings(5)
+        },
+        FlowMatching {
+            max_norm: 0.0,
+            ..settings(5)
+        },
+        FlowMatching {
+            ema_decay: 1.0,
+            ..settings(5)
+        },
+        FlowMatching {
+            batch_size: usize::MAX,
+            ..settings(5)
+        },
+        FlowMatching {
+            refine: Refine {
+                learning_rate: f64::NAN,
+                ..Refine::default()
+            },
+            ..settings(5)
+        },
+        // Legal, but far too fast: the loss leaves the finite numbers, and it says so.
+        FlowMatching {
+            refine: Refine {
+                learning_rate: 1e30,
+                ..Refine::default()
+            },
+            ..settings(5)
+        },
+    ];
+    for settings in settings_that_cannot_be {
+        assert!(
+            settings
+                .train(&mut network, all, all, 1, &mut |_| Ok(()))
+                .is_err(),
+            "{settings:?}"
+        );
+    }
     let none = Examples {
         fields: &[],
         parameters: &[],
@@ -528,4 +569,13 @@ fn networks_that_cannot_be_are_refused() {
     let mut empty = small();
     empty.unet.channels.clear();
     assert!(new(empty, 8, &BOUNDS).contains("channels"));
+    let mut huge = small();
+    huge.unet.channels = vec![usize::MAX];
+    assert!(new(huge, 8, &BOUNDS).contains("4096"));
+    let mut endless = small();
+    endless.times.range = [-9.0, f64::INFINITY];
+    assert!(new(endless, 8, &BOUNDS).contains("finite range"));
+    let mut nowhere = small();
+    nowhere.times.range = [1000.0, 2000.0];
+    assert!(new(nowhere, 8, &BOUNDS).contains("around the centre"));
 }

@@ -7,7 +7,7 @@ use crate::{
     error::{ModelError, Result},
     likelihoods::NoiseKey,
     path::Time,
-    velocity::{Coefficients, VelocityBasis},
+    velocity::{Coefficients, VelocityBasis, rows_at_once},
 };
 
 /// `count` fields of about unit variance at the parameters `theta` (physical units), one after the other.
@@ -32,6 +32,16 @@ pub fn generate<B: VelocityBasis>(
         )));
     }
     let n = network.field_len();
+    let rows = rows_at_once(network);
+    if count > rows {
+        // Many fields go in parts, each under a key of its own.
+        let mut fields = Vec::with_capacity(count * n);
+        for (part, first) in (0..count).step_by(rows).enumerate() {
+            let key = key.wrapping_add((part as u64) << 32);
+            fields.extend(generate(network, theta, rows.min(count - first), steps, key)?);
+        }
+        return Ok(fields);
+    }
     let velocity = |x: &[f32], t: f64| -> Result<Vec<f32>> {
         let time = Time::from_t(t);
         let scale = time.scale as f32;

@@ -27,11 +27,15 @@ use crate::{
     error::{ModelError, Result},
     gram::Quadratic,
     nets::layers::Module,
+    ops::conv2d::Padding,
     path::Time,
     train::{Adam, Epoch, Event, adam::cosine_rate},
     velocity::{VelocityBasis, VelocityNetwork},
     weights::Weights,
 };
+
+/// Larger counts are mistakes: a training of a million steps takes weeks.
+const MOST: usize = 1_000_000;
 
 /// Fields of unit variance and their parameters.
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +64,7 @@ pub struct FlowMatching {
     pub ema_decay: f64,
     /// Steps between validations.
     pub validate_every: usize,
-    /// Turn, mirror and shift periodic fields at random, in training only.
+    /// Turn and mirror fields at random, and shift them where the network is periodic; in training only.
     pub augment: bool,
     /// The second stage.
     pub refine: Refine,
@@ -196,10 +200,22 @@ impl FlowMatching {
                 )));
             }
         }
-        if self.batch_size == 0 || self.refine.batch_size == 0 || self.steps == 0 {
-            return Err(ModelError::Invalid(
-                "steps and batch_size must be positive".into(),
-            ));
+        let counts = [
+            self.steps,
+            self.batch_size,
+            self.refine.batch_size,
+            self.validate_every,
+        ];
+        if counts.iter().any(|n| !(1..=MOST).contains(n)) || self.refine.steps.max(self.refine.draws) > MOST {
+            return Err(ModelError::Invalid(format!(
+                "steps, batch_size and validate_every must be between 1 and {MOST}, refine.draws and refine.steps at most that: {self:?}"
+            )));
+        }
+        let rates = [self.learning_rate, self.refine.learning_rate, self.max_norm];
+        if rates.iter().any(|r| !(*r > 0.0 && r.is_finite())) || !(0.0..1.0).contains(&self.ema_decay) {
+            return Err(ModelError::Invalid(format!(
+                "learning rates and max_norm must be positive, ema_decay from 0 to below 1: {self:?}"
+            )));
         }
         Ok(())
     }
@@ -238,6 +254,11 @@ fn validate<D: Device>(
         }
     }
     let validation_loss = loss / (fields * network.field_len()) as f64;
+    if !validation_loss.is_finite() {
+        return Err(ModelError::Invalid(format!(
+            "the validation loss is {validation_loss} after step {step}, learning rate {learning_rate:.2e}: lower it"
+        )));
+    }
     let best = history.iter().all(|e| validation_loss < e.validation_loss);
     let epoch = Epoch {
         step,
@@ -293,6 +314,7 @@ impl Batch {
         stream: &mut Stream,
     ) -> Self {
         let (n, dim, side) = (network.field_len(), network.bounds().len(), network.side());
+        let periodic = network.config().unet.padding == Padding::Circular;
         let mut strata: Vec<usize> = (0..picks.len()).collect();
         strata.shuffle(stream);
         let mut batch = Self {
@@ -305,7 +327,11 @@ impl Batch {
             let p = (stratum as f64 + stream.random::<f64>()) / picks.len() as f64;
             let time = Time::from_log_snr(network.config().times.quantile(p));
             let field = &examples.fields[pick * n..(pick + 1) * n];
-            let place = if augment { symmetry(side, stream) } else { [0; 5] };
+            let place = if augment {
+                symmetry(side, periodic, stream)
+            } else {
+                [0; 5]
+            };
             for pixel in 0..n {
                 let x1: f32 = StandardNormal.sample(stream);
                 let (x, u) = time.mix(field[moved(pixel, side, place)], x1);
@@ -376,9 +402,10 @@ impl Batch {
     }
 }
 
-/// A random symmetry of a periodic square: transposition, two mirrors, two shifts.
-fn symmetry(side: usize, stream: &mut Stream) -> [usize; 5] {
-    [2, 2, 2, side, side].map(|n| stream.random_range(0..n))
+/// A random symmetry of a square: transposition, two mirrors, and two shifts if it is periodic.
+fn symmetry(side: usize, periodic: bool, stream: &mut Stream) -> [usize; 5] {
+    let shifts = if periodic { side } else { 1 };
+    [2, 2, 2, shifts, shifts].map(|n| stream.random_range(0..n))
 }
 
 /// Where the pixel of the moved field comes from.
@@ -404,7 +431,7 @@ mod tests {
     fn symmetries_move_every_pixel_somewhere() {
         let mut stream = stream(1, Purpose::Training, 0);
         for _ in 0..20 {
-            let place = symmetry(6, &mut stream);
+            let place = symmetry(6, true, &mut stream);
             let mut seen: Vec<usize> = (0..36).map(|p| moved(p, 6, place)).collect();
             seen.sort();
             assert_eq!(seen, (0..36).collect::<Vec<_>>());

@@ -6,14 +6,12 @@ use rayon::prelude::*;
 use super::{Batch, Examples, Order, Refine};
 use crate::{
     device::Device,
-    error::Result,
+    error::{ModelError, Result},
     gram::Quadratic,
     train::{Adam, Event, adam::cosine_rate},
-    velocity::{VelocityBasis, VelocityNetwork},
+    velocity::{VelocityBasis, VelocityNetwork, rows_at_once},
 };
 
-/// Fields that go through the network at once.
-const ROWS_AT_ONCE: usize = 64;
 /// A batch's gradient is summed in this many parts: fixed, so that it does not depend on the threads.
 const PARTS: usize = 8;
 /// Times rarer than this in training are not given more weight: their share of the loss would be noise.
@@ -29,15 +27,17 @@ pub(super) fn refine<D: Device>(
     observe: &mut dyn FnMut(Event<'_>) -> Result<()>,
 ) -> Result<f64> {
     let fields = training.parameters.len() / network.bounds().len();
-    let passes = (settings.draws * fields).div_ceil(ROWS_AT_ONCE);
+    let draws = settings.draws * fields;
+    let rows_at_once = rows_at_once(network);
+    let passes = draws.div_ceil(rows_at_once);
     let total = passes + settings.steps;
     let mut stream = stream(seed, Purpose::Training, 2);
     let mut order = Order::new(fields);
     let times = network.config().times;
     // What each field says about the coefficients: a quadratic form, its weight, and what it belongs to.
-    let mut forms: Vec<(Quadratic, Vec<f64>)> = Vec::with_capacity(passes * ROWS_AT_ONCE);
+    let mut forms: Vec<(Quadratic, Vec<f64>)> = Vec::with_capacity(draws);
     for pass in 0..passes {
-        let picks = order.next(ROWS_AT_ONCE.min(fields), &mut stream);
+        let picks = order.next(rows_at_once.min(draws - forms.len()), &mut stream);
         let batch = Batch::draw(network, training, &picks, augment, &mut stream);
         let inputs = batch.inputs(network);
         let width = inputs.len() / batch.times.len();
@@ -89,6 +89,11 @@ pub(super) fn refine<D: Device>(
             for (sum, part) in gradient.iter_mut().zip(part) {
                 sum.iter_mut().zip(part).for_each(|(s, p)| *s += p * share);
             }
+        }
+        if !loss.is_finite() {
+            return Err(ModelError::Invalid(format!(
+                "the loss is {loss} at step {step} of refine: lower refine.learning_rate"
+            )));
         }
         counted += usize::from(step * 10 >= settings.steps * 9);
         let gradient: Vec<Vec<f32>> = gradient

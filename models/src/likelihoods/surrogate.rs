@@ -11,11 +11,8 @@ use crate::{
     error::{ModelError, Result},
     gram::Quadratic,
     path::Time,
-    velocity::{Coefficients, VelocityBasis},
+    velocity::{Coefficients, VelocityBasis, rows_at_once},
 };
-
-/// Rows that go through the network at once while an observation is read.
-const ROWS_AT_ONCE: usize = 64;
 
 /// `constant − Σ_i w_i · mean over noise of ‖u − û(x_{t_i}, t_i, θ)‖²` for one observation.
 ///
@@ -63,20 +60,25 @@ impl<C: Coefficients> Surrogate<C> {
                 x0[i]
             )));
         }
-        if times.is_empty() || noises == 0 {
+        const MOST: usize = 1_000_000;
+        if !(1..=MOST).contains(&times.len())
+            || !(1..=MOST).contains(&noises)
+            || network.coefficients().is_empty()
+        {
             return Err(ModelError::Invalid(
-                "a likelihood needs at least one time and one noise".into(),
+                "a likelihood needs from one to a million times and noises, and a basis".into(),
             ));
         }
         let coefficients = network.coefficients();
+        let pairs_at_once = rows_at_once(network) / 2;
         let mut replicates = Vec::with_capacity(noises);
         for noise in 0..noises {
             let mut forms = Vec::with_capacity(times.len());
-            for (chunk, times) in times.chunks(ROWS_AT_ONCE / 2).enumerate() {
+            for (chunk, times) in times.chunks(pairs_at_once).enumerate() {
                 let mut rows = Vec::with_capacity(2 * times.len());
                 let (mut x, mut u) = (Vec::new(), Vec::new());
                 for (i, &time) in times.iter().enumerate() {
-                    let index = (noise * 1_000_000 + chunk * ROWS_AT_ONCE / 2 + i) as u64;
+                    let index = (noise * 1_000_000 + chunk * pairs_at_once + i) as u64;
                     let mut stream = stream(key, Purpose::Noise, index);
                     let x1: Vec<f32> = (0..n).map(|_| StandardNormal.sample(&mut stream)).collect();
                     for sign in [1.0, -1.0] {
@@ -89,6 +91,17 @@ impl<C: Coefficients> Surrogate<C> {
                     }
                 }
                 let basis = network.basis(x, &rows)?;
+                if basis.len() != rows.len() * coefficients.len() * n {
+                    return Err(ModelError::shape(
+                        "observe",
+                        format!(
+                            "a basis of {} numbers for {} rows of {} × {n}",
+                            basis.len(),
+                            rows.len(),
+                            coefficients.len()
+                        ),
+                    ));
+                }
                 for pair in Quadratic::rows(&basis, &u, n).chunks_exact_mut(2) {
                     let [a, b] = pair else { continue };
                     a.add(b);

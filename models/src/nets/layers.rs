@@ -150,7 +150,7 @@ pub struct Conv2d<D: Device> {
 weight_and_bias!(Conv2d);
 
 impl<D: Device> Conv2d<D> {
-    /// `channels` in, `outputs` out; `scale` false starts it at zero.
+    /// `channels` in, `outputs` out; with `start_at_zero` it first gives nothing.
     pub(crate) fn new(
         device: &D,
         [channels, outputs]: [usize; 2],

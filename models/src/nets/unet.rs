@@ -18,6 +18,9 @@ use crate::{
     ops::{Direction, add, conv2d::Padding, pixel_shuffle},
 };
 
+/// Wider layers are mistakes.
+pub(crate) const MOST_CHANNELS: usize = 4096;
+
 /// Sizes of a [`Unet`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -79,9 +82,14 @@ impl<D: Device> Unet<D> {
     /// `Invalid` for sizes of zero or more than eight resolutions.
     pub fn new(device: &D, config: UnetConfig, stream: &mut Stream) -> Result<Self> {
         let c = &config.channels;
-        if c.is_empty() || c.len() > 8 || c.contains(&0) || config.time_dim == 0 || config.outputs == 0 {
+        let fits = |n: &usize| (1..=MOST_CHANNELS).contains(n);
+        if !(1..=8).contains(&c.len())
+            || !c.iter().all(fits)
+            || !fits(&config.time_dim)
+            || !fits(&config.outputs)
+        {
             return Err(ModelError::Invalid(format!(
-                "a U-Net needs one to eight numbers of channels, a time_dim and outputs, all positive: {config:?}"
+                "a U-Net needs one to eight numbers of channels, a time_dim and outputs, all from 1 to {MOST_CHANNELS}: {config:?}"
             )));
         }
         let (padding, time_dim, levels) = (config.padding, config.time_dim, c.len());

@@ -1,5 +1,8 @@
 //! Compute what dfdx lacks on stable Rust, one folder an operation: the public function, a form composed
 //! of dfdx operations, and a kernel for the CPU.
+//!
+//! A kernel's backward pass takes the gradient of its output, so that memory is free as soon as it can be: after
+//! `backward()`, gradients are there for inputs and weights, not for maps in between.
 
 pub mod add;
 pub mod conv2d;
@@ -18,6 +21,7 @@ pub use pixel_shuffle::{Direction, pixel_shuffle};
 macro_rules! add_gradient {
     ($gradients:expr, $tensor:expr, $delta:expr) => {{
         let gradient = $gradients.get_or_alloc_mut($tensor)?;
+        debug_assert_eq!(gradient.len(), $delta.len());
         for (g, d) in gradient.iter_mut().zip($delta.iter()) {
             *g += *d;
         }
@@ -31,6 +35,19 @@ macro_rules! take_gradient {
     };
 }
 pub(crate) use {add_gradient, take_gradient};
+
+/// Refuses maps without a number in them.
+fn not_empty(
+    operation: &'static str,
+    shape: (usize, usize, usize, usize),
+    outputs: usize,
+) -> crate::error::Result<()> {
+    if shape.0 * shape.1 * shape.2 * shape.3 * outputs == 0 {
+        let what = format!("maps of shape {shape:?} with {outputs} outputs hold no number");
+        return Err(crate::error::ModelError::shape(operation, what));
+    }
+    Ok(())
+}
 
 #[cfg(test)]
 pub(crate) mod testing {

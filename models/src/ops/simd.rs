@@ -18,7 +18,9 @@ macro_rules! dispatch {
                 fn avx2($($arg: $type),*) $(-> $ret)? {
                     $body::<true>($($arg),*)
                 }
-                if is_x86_feature_detected!("avx512f")
+                if is_x86_feature_detected!("avx2")
+                    && is_x86_feature_detected!("fma")
+                    && is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx512vl")
                     && is_x86_feature_detected!("avx512dq")
                     && is_x86_feature_detected!("avx512bw")

@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// Pixels in a register block: two AVX2 registers.
+/// Pixels in a register block: three AVX2 registers.
 const LANES: usize = 24;
 /// Outputs in a register block.
 const BLOCK: usize = 4;
@@ -77,8 +77,8 @@ impl Sizes {
 
 pub(crate) fn conv2d<T: Tape<f32, Cpu>>(
     x: Maps<Cpu, T>,
-    weight: &Flat<Cpu>,
-    bias: &Flat<Cpu>,
+    weight: Flat<Cpu, T>,
+    bias: Flat<Cpu, T>,
     geometry: Geometry,
 ) -> Result<Maps<Cpu, T>> {
     let (batch, channels, height, width) = *x.shape();
@@ -90,15 +90,18 @@ pub(crate) fn conv2d<T: Tape<f32, Cpu>>(
         width,
         geometry,
     };
-    let (x, mut tape) = x.split_tape();
+    let (x, tape) = x.split_tape();
+    let (weight, weight_tape) = weight.split_tape();
+    let (bias, bias_tape) = bias.split_tape();
+    let mut tape = tape.merge(weight_tape).merge(bias_tape);
     let mut y = vec![0.0; batch * outputs * sizes.pixels()];
-    forward(values(&x), values(weight), Some(values(bias)), sizes, &mut y);
+    forward(values(&x), values(&weight), Some(values(&bias)), sizes, &mut y);
     let y = x
         .device()
         .try_tensor_from_vec(y, (batch, outputs, height, width))
         .map_err(ModelError::device)?;
     if T::OWNS_TAPE {
-        let (y_ghost, weight, bias) = (y.ghost(), weight.clone(), bias.clone());
+        let y_ghost = y.ghost();
         tape.add_backward_op(move |gradients| {
             let dy = take_gradient!(gradients, &y_ghost);
             let (dw, db) = backward_weight(values(&x), &dy, sizes);

@@ -11,6 +11,7 @@ use dfdx::{
 use crate::{
     device::{Device, Flat, Maps},
     error::{ModelError, Result},
+    ops::not_empty,
 };
 
 /// What lies beyond the edge of a map.
@@ -72,12 +73,13 @@ pub fn conv2d<D: Device, T: Tape<f32, D>>(
             format!("a {height} × {width} map is smaller than the reach of a {k} × {k} kernel"),
         ));
     }
-    D::conv2d(
-        x.try_contiguous().map_err(ModelError::device)?,
-        weight,
-        bias,
-        geometry,
-    )
+    not_empty("conv2d", *x.shape(), outputs)?;
+    let run = || -> std::result::Result<_, D::Err> {
+        let weight = weight.retaped::<T>().try_contiguous()?;
+        Ok((x.try_contiguous()?, weight, bias.retaped::<T>().try_contiguous()?))
+    };
+    let (x, weight, bias) = run().map_err(ModelError::device)?;
+    D::conv2d(x, weight, bias, geometry)
 }
 
 /// The same by gathering a patch for each pixel and one matrix product: what any device can run.
@@ -86,8 +88,8 @@ pub fn conv2d<D: Device, T: Tape<f32, D>>(
 /// Out of memory on the device.
 pub fn composed<D: Device, T: Tape<f32, D>>(
     x: Maps<D, T>,
-    weight: &Flat<D>,
-    bias: &Flat<D>,
+    weight: Flat<D, T>,
+    bias: Flat<D, T>,
     geometry: Geometry,
 ) -> Result<Maps<D, T>> {
     let (batch, channels, height, width) = *x.shape();
@@ -108,15 +110,13 @@ pub fn composed<D: Device, T: Tape<f32, D>>(
         let patches = rows
             .try_gather::<(usize, usize), _>(index)?
             .try_reshape_like(&(patch, pixels * batch))?;
-        let weight = weight.retaped::<T>().try_reshape_like(&(outputs, patch))?;
+        let weight = weight.try_reshape_like(&(outputs, patch))?;
         let y = weight
             .try_matmul(patches)?
             .try_reshape_like(&(outputs, pixels, batch))?;
         let y = y.try_permute::<_, Axes3<2, 0, 1>>()?;
         let shape = *y.shape();
-        let bias = bias
-            .retaped::<T>()
-            .try_broadcast_like::<_, dfdx::shapes::Axes2<0, 2>>(&shape)?;
+        let bias = bias.try_broadcast_like::<_, dfdx::shapes::Axes2<0, 2>>(&shape)?;
         y.try_add(bias)?
             .try_reshape_like(&(batch, outputs, height, width))
     };
@@ -146,7 +146,7 @@ fn patch_index(channels: usize, height: usize, width: usize, geometry: Geometry)
 
 #[cfg(test)]
 mod tests {
-    use dfdx::tensor::{Cpu, TensorFromVec, Trace};
+    use dfdx::tensor::{Cpu, OwnedTape, TensorFromVec, Trace};
 
     use super::*;
     use crate::ops::testing::{SAME, difference, gradient, probe, tensor};
@@ -169,7 +169,11 @@ mod tests {
                     let w = tensor((outputs * channels * kernel * kernel,), 2);
                     let b = tensor((outputs,), 3);
                     let (y, g) = probe(conv2d(x.leaky_trace(), &w, &b, geometry).unwrap());
-                    let (y2, g2) = probe(composed(x.leaky_trace(), &w, &b, geometry).unwrap());
+                    let (w2, b2) = (
+                        w.retaped::<OwnedTape<f32, Cpu>>(),
+                        b.retaped::<OwnedTape<f32, Cpu>>(),
+                    );
+                    let (y2, g2) = probe(composed(x.leaky_trace(), w2, b2, geometry).unwrap());
                     let context = format!("{batch} {channels} {outputs} {height} {width} {geometry:?}");
                     assert!(difference(&y, &y2) < SAME, "value {context}");
                     assert!(
@@ -225,6 +229,25 @@ mod tests {
         };
         assert_eq!(run(1), run(2));
         assert_eq!(run(1), run(5));
+    }
+
+    #[test]
+    fn a_bias_that_is_not_contiguous_is_read_rightly_and_gets_its_gradient() {
+        use dfdx::{shapes::Axis, tensor::AsArray, tensor_ops::BroadcastTo};
+        let device = Cpu::default();
+        let (x, w) = (tensor((1, 2, 4, 4), 1), tensor((8 * 2 * 9,), 2));
+        let one = device.tensor_from_vec(vec![0.5f32], (1,)).reshape_like(&());
+        let wide: Flat<Cpu> = one.clone().broadcast_like::<_, Axis<0>>(&(8usize,));
+        let same = device.tensor_from_vec(vec![0.5f32; 8], (8,));
+        let geometry = Geometry {
+            kernel: 3,
+            padding: Padding::Circular,
+        };
+        let (y, g) = probe(conv2d(x.leaky_trace(), &w, &wide, geometry).unwrap());
+        let (y2, g2) = probe(conv2d(x.leaky_trace(), &w, &same, geometry).unwrap());
+        assert_eq!(y, y2);
+        let total: f32 = gradient(&g2, &same).iter().sum();
+        assert!((g.get(&one).array() - total).abs() < 1e-4 * (1.0 + total.abs()));
     }
 
     #[test]

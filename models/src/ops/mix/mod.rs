@@ -11,6 +11,7 @@ use dfdx::{
 use crate::{
     device::{Device, Maps, Rows},
     error::{ModelError, Result},
+    ops::not_empty,
 };
 
 /// `y[b,0,i,j] = Σ_c weights[b,c] · x[b,c,i,j]`.
@@ -30,6 +31,7 @@ use crate::{
 /// # Ok::<(), armilla_models::ModelError>(())
 /// ```
 pub fn mix<D: Device, T: Tape<f32, D>>(x: Maps<D, T>, weights: Rows<D, T>) -> Result<Maps<D, T>> {
+    not_empty("mix", *x.shape(), 1)?;
     let ((batch, channels, ..), rows) = (*x.shape(), *weights.shape());
     if rows != (batch, channels) {
         return Err(ModelError::shape(

@@ -11,6 +11,7 @@ use dfdx::{
 use crate::{
     device::{Device, Maps, Rows},
     error::{ModelError, Result},
+    ops::not_empty,
 };
 
 /// `y[b,c,i,j] = silu((1 + scale[b,c]) · x[b,c,i,j] + shift[b,c])` with `silu(a) = a / (1 + exp(−a))`.
@@ -34,6 +35,7 @@ pub fn modulated_silu<D: Device, T: Tape<f32, D>>(
     x: Maps<D, T>,
     scale_shift: Rows<D, T>,
 ) -> Result<Maps<D, T>> {
+    not_empty("modulated_silu", *x.shape(), 1)?;
     let ((batch, channels, ..), rows) = (*x.shape(), *scale_shift.shape());
     if rows != (batch, 2 * channels) {
         return Err(ModelError::shape(

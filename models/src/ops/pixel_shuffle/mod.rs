@@ -11,6 +11,7 @@ use dfdx::{
 use crate::{
     device::{Device, Maps},
     error::{ModelError, Result},
+    ops::not_empty,
 };
 
 /// Which way a shuffle by a factor of two goes.
@@ -55,6 +56,7 @@ impl Direction {
 /// ```
 pub fn pixel_shuffle<D: Device, T: Tape<f32, D>>(x: Maps<D, T>, direction: Direction) -> Result<Maps<D, T>> {
     let shape = *x.shape();
+    not_empty("pixel_shuffle", shape, 1)?;
     let fits = match direction {
         Direction::Down => shape.2.is_multiple_of(2) && shape.3.is_multiple_of(2),
         Direction::Up => shape.1.is_multiple_of(4),
