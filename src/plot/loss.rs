@@ -88,7 +88,8 @@ pub fn loss(plot: &Loss<'_>, path: impl AsRef<Path>) -> Result<()> {
     };
     let mut panel = Panel {
         left: 0.0,
-        top: 34.0,
+        // Title and legend stand above the frame: inside, they would hide one curve or another.
+        top: HEADING + LINE * plot.curves.len() as f64 + 6.0,
         width: 330.0,
         height: 200.0,
         x,
@@ -105,7 +106,7 @@ pub fn loss(plot: &Loss<'_>, path: impl AsRef<Path>) -> Result<()> {
     };
     picture.text(
         panel.left + panel.width / 2.0,
-        panel.top - 11.0,
+        HEADING - 11.0,
         plot.title,
         Align::Centre,
         heading,
@@ -151,15 +152,24 @@ pub fn loss(plot: &Loss<'_>, path: impl AsRef<Path>) -> Result<()> {
     picture.save(path.as_ref())
 }
 
+/// Room for the title, and for each line of the legend.
+const HEADING: f64 = 34.0;
+const LINE: f64 = 14.0;
+
 fn legend(picture: &mut Picture, panel: &Panel, entries: &[String]) {
-    let widest = entries
-        .iter()
-        .map(|entry| text::width(entry, LABEL, false))
-        .fold(0.0, f64::max);
-    let left = panel.right() - widest - 34.0;
     for (i, entry) in entries.iter().enumerate() {
-        let y = panel.top + 13.0 + 14.0 * i as f64;
-        picture.line(vec![(left, y), (left + 18.0, y)], style::series(i), 1.8);
-        picture.text(left + 24.0, y + 0.36 * LABEL, entry, Align::Left, Type::of(LABEL));
+        let y = HEADING + LINE * (i as f64 + 0.2);
+        picture.line(
+            vec![(panel.left, y), (panel.left + 18.0, y)],
+            style::series(i),
+            1.8,
+        );
+        picture.text(
+            panel.left + 24.0,
+            y + 0.36 * LABEL,
+            entry,
+            Align::Left,
+            Type::of(LABEL),
+        );
     }
 }
