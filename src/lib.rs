@@ -6,6 +6,7 @@ pub mod cosmology;
 pub mod data;
 pub mod error;
 mod fourier;
+pub mod pipeline;
 pub mod plot;
 pub mod simulators;
 pub mod stats;

@@ -14,4 +14,5 @@ pub mod velocity;
 pub mod weights;
 
 pub use device::Device;
+pub use dfdx::tensor::Cpu;
 pub use error::{ModelError, Result};

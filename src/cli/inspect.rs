@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
+use super::write_json;
 use crate::Result;
 use crate::data::hdf5::{Attributes, DatasetInfo, GroupInfo, Hdf5File};
 
@@ -45,9 +46,7 @@ impl Inspect {
                 datasets,
                 groups: file.groups()?,
             };
-            serde_json::to_writer_pretty(&mut *out, &report).map_err(std::io::Error::from)?;
-            writeln!(out)?;
-            return Ok(());
+            return write_json(out, &report);
         }
         for dataset in &datasets {
             if self.verbose {

@@ -3,14 +3,20 @@
 //! One file per command: a struct of arguments with a `run` that writes its result to `out`. To add one, add its module,
 //! its variant of `Command` and its arm in `Command::run`.
 
+mod arguments;
+mod demo;
+mod infer;
 mod inspect;
 pub mod progress;
+mod simulate;
+mod train;
 
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
+use serde::Serialize;
 
 use crate::{Error, Result};
 
@@ -23,7 +29,7 @@ const FAILED: u8 = 2;
     version,
     about = "Infer the parameters behind an observation",
     subcommand_required = true,
-    after_help = "Each command explains itself with examples: `armilla inspect --help`.\n\
+    after_help = "Start with `armilla demo`. Each command explains itself with examples: `armilla train --help`.\n\
                   Whatever goes wrong is said in one line, and the exit code is then 2."
 )]
 struct Arguments {
@@ -33,12 +39,20 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Demo),
+    Simulate(simulate::Simulate),
+    Train(train::Train),
+    Infer(infer::Infer),
     Inspect(inspect::Inspect),
 }
 
 impl Command {
     fn run(&self, out: &mut dyn Write) -> Result<()> {
         match self {
+            Self::Demo(command) => command.run(out),
+            Self::Simulate(command) => command.run(out),
+            Self::Train(command) => command.run(out),
+            Self::Infer(command) => command.run(out),
             Self::Inspect(command) => command.run(out),
         }
     }
@@ -58,6 +72,18 @@ pub fn run() -> ExitCode {
         Err(Error::Output(e)) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(e) => fail(&e.to_string()),
     }
+}
+
+/// Write `value` as JSON, which is then alone on standard output.
+fn write_json(out: &mut dyn Write, value: &impl Serialize) -> Result<()> {
+    serde_json::to_writer_pretty(&mut *out, value).map_err(io::Error::from)?;
+    Ok(writeln!(out)?)
+}
+
+/// Say something that is no error on standard error.
+fn note(text: &str) {
+    // With standard error closed there is nobody left to tell.
+    let _ = writeln!(io::stderr(), "note: {text}");
 }
 
 fn fail(message: &str) -> ExitCode {

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use super::hdf5::{Attributes, Hdf5Dataset, Hdf5File, NewFile, Values};
-use super::{Fractions, Split};
+use super::{Fractions, Split, UnitBox, camels_names};
 use crate::{Error, Result};
 
 /// Square maps, and one row of parameters for each simulation.
@@ -28,11 +30,13 @@ pub struct MapSet {
     side: usize,
     params: Vec<f64>,
     names: Vec<String>,
+    bounds: Option<UnitBox>,
     origin: Option<Origin>,
 }
 
 /// How simulated maps were made.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Origin {
     /// The kind of simulator.
     pub simulator: String,
@@ -58,17 +62,6 @@ impl Default for MapPaths {
             maps: "maps".into(),
             params: "params".into(),
         }
-    }
-}
-
-/// The parameters of CAMELS, in its order.
-const CAMELS: [&str; 6] = ["Omega_m", "sigma_8", "A_SN1", "A_AGN1", "A_SN2", "A_AGN2"];
-
-/// Names for `count` parameters that come without: those of CAMELS where there are 2 or 6, numbered ones otherwise.
-pub fn camels_names(count: usize) -> Vec<String> {
-    match count {
-        2 | 6 => CAMELS[..count].iter().map(|&n| n.to_owned()).collect(),
-        _ => (0..count).map(|i| format!("theta_{i}")).collect(),
     }
 }
 
@@ -119,6 +112,7 @@ impl MapSet {
             side,
             params,
             names,
+            bounds: None,
             origin: None,
         })
     }
@@ -129,9 +123,27 @@ impl MapSet {
         self
     }
 
+    /// The same set, saying from which box its parameters were drawn.
+    ///
+    /// # Errors
+    ///
+    /// Bounds for another number of parameters.
+    pub fn with_bounds(mut self, bounds: UnitBox) -> Result<Self> {
+        if bounds.dim() != self.names.len() {
+            return Err(Error::Invalid(format!(
+                "bounds of {} parameters do not fit {}",
+                bounds.dim(),
+                self.names.join(", ")
+            )));
+        }
+        self.bounds = Some(bounds);
+        Ok(self)
+    }
+
     /// Read the set from an HDF5 file.
     ///
-    /// The names are those in the attribute `names` of the parameters, else [`camels_names`].
+    /// The names are those in the attribute `names` of the parameters, else [`camels_names`]; the bounds those in its
+    /// attributes `lower` and `upper`.
     ///
     /// # Errors
     ///
@@ -159,10 +171,17 @@ impl MapSet {
             None => camels_names(columns),
         };
         let origin = origin(&maps.info().attributes);
+        let end = |name| params.info().attributes.get(name).and_then(|a| a.to_f64s());
+        let bounds = end("lower").zip(end("upper"));
         let mut set =
             Self::new(maps.read()?, side, params.read()?, names).map_err(|e| Error::file(path, e))?;
         set.origin = origin;
-        Ok(set)
+        match bounds {
+            Some((low, high)) => UnitBox::new(low, high)
+                .and_then(|bounds| set.with_bounds(bounds))
+                .map_err(|e| params.error(e)),
+            None => Ok(set),
+        }
     }
 
     /// Write the set as `maps` and `params` of an HDF5 file, all or nothing.
@@ -184,6 +203,10 @@ impl MapSet {
             Values::F64(&self.params),
         )?;
         file.attribute(&params, "names", self.names.as_slice())?;
+        if let Some(bounds) = &self.bounds {
+            file.attribute(&params, "lower", bounds.low())?;
+            file.attribute(&params, "upper", bounds.high())?;
+        }
         if let Some(origin) = &self.origin {
             file.attribute(&maps, "simulator", origin.simulator.as_str())?;
             file.attribute(&maps, "box_size", origin.box_size)?;
@@ -253,6 +276,11 @@ impl MapSet {
     /// The names of the parameters.
     pub fn names(&self) -> &[String] {
         &self.names
+    }
+
+    /// The box from which the parameters were drawn, where that is known.
+    pub fn bounds(&self) -> Option<&UnitBox> {
+        self.bounds.as_ref()
     }
 
     /// How the maps were made, where that is known.
@@ -330,7 +358,9 @@ mod tests {
             box_size: 25.0,
             depth: Some(5.0),
         };
-        for set in [small(), small().with_origin(origin)] {
+        let bounds = UnitBox::new(vec![0.1, 0.6], vec![0.5, 1.0]).unwrap();
+        let drawn = small().with_bounds(bounds.clone()).unwrap();
+        for set in [small(), small().with_origin(origin), drawn] {
             set.write(&path).unwrap();
             assert_eq!(MapSet::read(&path, &MapPaths::default()).unwrap(), set);
             assert_eq!(read_map(&path, "maps", 4).unwrap(), (set.map(4).to_vec(), 3));
@@ -343,6 +373,13 @@ mod tests {
         );
         assert!(read_map(&path, "maps", usize::MAX).is_err());
         assert!(read_map(&path, "params", 0).is_err());
+    }
+
+    #[test]
+    fn bounds_must_fit_the_parameters() {
+        let three = UnitBox::new(vec![0.0; 3], vec![1.0; 3]).unwrap();
+        let message = small().with_bounds(three).unwrap_err().to_string();
+        assert!(message.contains("3 parameters"), "{message}");
     }
 
     #[test]

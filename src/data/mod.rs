@@ -3,13 +3,15 @@
 //! [`MapSet`] holds maps and the parameters of the simulations they come from, [`Split`] divides them by simulation,
 //! [`FieldTransform`] brings pixels and [`UnitBox`] parameters to the scale that networks learn best on.
 
+mod camels;
 mod dataset;
 mod field;
 pub mod hdf5;
 mod normalise;
 mod split;
 
-pub use dataset::{MapPaths, MapSet, Origin, camels_names, read_map};
+pub use camels::{camels_names, camels_range};
+pub use dataset::{MapPaths, MapSet, Origin, read_map};
 pub use field::FieldTransform;
 pub use normalise::UnitBox;
 pub use split::{Fractions, Split};

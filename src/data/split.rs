@@ -8,6 +8,7 @@ use crate::{Error, Result};
 
 /// The fractions of the simulations that go into each part.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Fractions {
     /// For training.
     pub train: f64,
@@ -94,6 +95,35 @@ impl Split {
             validation,
             test,
         })
+    }
+
+    /// The same split with `simulation` in the test part; it changes places with the first one there, if there is one.
+    ///
+    /// ```
+    /// use armilla::data::{Fractions, Split};
+    /// let split = Split::simulations(10, Fractions::default(), 1)?.holding_out(3);
+    /// assert_eq!((split.test, split.train.len()), (vec![3], 8));
+    /// # Ok::<(), armilla::Error>(())
+    /// ```
+    pub fn holding_out(mut self, simulation: usize) -> Self {
+        if self.test.contains(&simulation) {
+            return self;
+        }
+        for part in [&mut self.train, &mut self.validation] {
+            if let Some(place) = part.iter().position(|&s| s == simulation) {
+                match self.test.first_mut() {
+                    Some(first) => part[place] = std::mem::replace(first, simulation),
+                    None => {
+                        part.remove(place);
+                        self.test.push(simulation);
+                    }
+                }
+                part.sort_unstable();
+                self.test.sort_unstable();
+                break;
+            }
+        }
+        self
     }
 
     /// The same split of maps, `per_simulation` of which follow each other for each simulation.

@@ -1,0 +1,156 @@
+//! Train a flow on the maps of an HDF5 file.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use armilla_models::train::{Epoch, Event};
+use clap::Args;
+use serde::Serialize;
+
+use super::arguments::DataArguments;
+use super::{note, progress, write_json};
+use crate::data::MapSet;
+use crate::pipeline::trained::MODEL_FILE;
+use crate::pipeline::{OutFolder, PriorBox, PriorRange, TrainConfig, TrainSettings, train};
+use crate::{Error, Result};
+
+/// Train a flow-matching surrogate on the maps of an HDF5 file.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    armilla train --data maps.h5 --out runs/flow\n  \
+    armilla train --data maps.h5 --out runs/flow --config train.yaml --seed 7\n  \
+    armilla train --data CAMELS.h5 --maps z=0/Mcdm --params params --out runs/mcdm\n  \
+    armilla train --data maps.h5 --out runs/flow --hold-out 3        keep map 3 for an honest `infer --index 3`\n\n\
+    A configuration is YAML; every key may be left out:\n  \
+    network:\n    \
+      unet: {channels: [16, 32, 48], time_dim: 64, outputs: 16, padding: Circular}\n    \
+      coefficient_widths: [64, 64]\n  \
+    training:\n    \
+      {steps: 400, batch_size: 64, learning_rate: 0.003, augment: true, refine: {draws: 2, steps: 4000}}\n  \
+    split: {train: 0.8, validation: 0.1, test: 0.1}\n\n\
+    Maps are divided by simulation. Pixels go through a logarithm if all are positive, and are standardised.\n\
+    The run folder gets model.json, checkpoint_best and checkpoint_last (safetensors), history.json and\n\
+    training_history.png. The prior is the box stored with simulated maps, that of CAMELS for its parameters,\n\
+    else the range of the data; --prior overrides it. The same seed gives the same weights.")]
+pub(super) struct Train {
+    #[command(flatten)]
+    data: DataArguments,
+    /// The run folder to write.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// A YAML file of settings.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The prior of a parameter; may be given several times.
+    #[arg(long, value_name = "NAME=LOW:HIGH")]
+    prior: Vec<PriorRange>,
+    /// A map whose simulation is kept out of the training.
+    #[arg(long, value_name = "INDEX")]
+    hold_out: Option<usize>,
+    /// The only source of randomness.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Write into a folder that holds other files.
+    #[arg(long)]
+    overwrite: bool,
+    /// Print the result as one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Trained<'a> {
+    out: &'a Path,
+    files: Vec<PathBuf>,
+    history: &'a [Epoch],
+    best: Option<&'a Epoch>,
+    seconds: f64,
+}
+
+impl Train {
+    pub(super) fn run(&self, out: &mut dyn Write) -> Result<()> {
+        let start = Instant::now();
+        self.check_out()?;
+        let set = MapSet::read(&self.data.data, &self.data.paths())?;
+        let config = match &self.config {
+            Some(path) => TrainConfig::read(path, set.len())?,
+            None => TrainConfig::for_maps(set.len()),
+        };
+        let (prior, remark) = PriorBox::of(&set, &self.prior).map_err(|e| Error::file(&self.data.data, e))?;
+        let file = self
+            .data
+            .data
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let settings = TrainSettings {
+            config,
+            prior,
+            hold_out: self.hold_out,
+            file,
+            seed: self.seed,
+        };
+        let mut folder = OutFolder::create(&self.out)?;
+        if let Some(remark) = remark {
+            note(&remark);
+        }
+        let bar = progress::bar(settings.config.training.steps as u64, "training", true);
+        let mut line = progress::Training::new(&bar);
+        let trained = train(&set, &settings, &mut |event| line.event(event));
+        bar.finish_and_clear();
+        let (flow, training) = trained?;
+        flow.save(&training, &mut folder)?;
+        let files = folder.keep();
+        let seconds = start.elapsed().as_secs_f64();
+        let best = training.history.iter().rfind(|epoch| epoch.best);
+        if self.json {
+            let trained = Trained {
+                out: &self.out,
+                files,
+                history: &training.history,
+                best,
+                seconds,
+            };
+            return write_json(out, &trained);
+        }
+        let best = best.map_or(f64::NAN, |epoch| epoch.validation_loss);
+        let folder = self.out.display();
+        writeln!(
+            out,
+            "{folder}: trained in {seconds:.1} s, best validation loss {best:.5}"
+        )?;
+        writeln!(
+            out,
+            "next: armilla infer --run {folder} --data {} --index 0 --method hmc --out {}",
+            self.data.data.display(),
+            self.out.with_file_name("posterior").display()
+        )?;
+        Ok(())
+    }
+
+    /// Somebody else's folder is not written into.
+    fn check_out(&self) -> Result<()> {
+        let filled = fs::read_dir(&self.out).is_ok_and(|mut entries| entries.next().is_some());
+        if filled && !self.overwrite && !self.out.join(MODEL_FILE).exists() {
+            return Err(Error::file(
+                &self.out,
+                "the folder is not empty and no run folder; name another or add --overwrite",
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl progress::Training {
+    fn event(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Step { step, total, .. } => self.step("training", *step, *total),
+            Event::Refining { done, total } => self.step("refining", *done, *total),
+            Event::Validated { epoch, .. } => self.epoch(epoch),
+            _ => {}
+        }
+    }
+}

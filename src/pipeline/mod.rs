@@ -1,0 +1,28 @@
+//! Do what the commands do, callable from Rust: [`simulate`], [`train`], [`infer`] and [`demo`].
+//!
+//! ```text
+//! simulate ─▶ MapSet ─▶ train ─▶ TrainedFlow ─▶ observe ─▶ infer ─▶ Inference: report, draws, pictures
+//! ```
+
+pub mod config;
+pub mod demo;
+pub mod infer;
+pub mod observation;
+pub mod out_folder;
+mod pictures;
+pub mod prior_box;
+pub mod report;
+pub mod simulate;
+pub mod train;
+pub mod trained;
+
+pub use config::TrainConfig;
+pub use demo::{DemoSettings, demo};
+pub use infer::{InferSettings, Inference, Method, infer};
+pub use observation::Observation;
+pub use out_folder::OutFolder;
+pub use prior_box::{PriorBox, PriorRange};
+pub use report::Report;
+pub use simulate::{Kind, SimulateSettings, simulate};
+pub use train::{TrainSettings, train};
+pub use trained::{LikelihoodSettings, TrainedFlow};

@@ -1,0 +1,302 @@
+//! Keep a trained flow in a folder, read it back, and use it: as a likelihood and as a simulator.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use armilla_models::Cpu;
+use armilla_models::checkpoint;
+use armilla_models::flow_matching::{FlowMatching, generate};
+use armilla_models::likelihoods::{EvidenceBound, NoiseKey, Reconstruction, Surrogate};
+use armilla_models::train::Epoch;
+use armilla_models::velocity::{CoefficientNetwork, VelocityConfig, VelocityNetwork};
+use armilla_models::weights::Weights;
+use serde::{Deserialize, Serialize};
+
+use super::{OutFolder, PriorBox};
+use crate::atomic::{cannot_write, write_atomically};
+use crate::data::{FieldTransform, Fractions, Origin, Split};
+use crate::plot::{Curve, Loss, loss};
+use crate::{Error, Result};
+
+/// What describes a run: its presence in a folder makes the folder one.
+pub const MODEL_FILE: &str = "model.json";
+/// The weights with the lowest validation loss.
+pub const BEST_FILE: &str = "checkpoint_best.safetensors";
+/// The weights at the end.
+pub const LAST_FILE: &str = "checkpoint_last.safetensors";
+/// The losses.
+pub const HISTORY_FILE: &str = "history.json";
+/// The losses, drawn.
+const HISTORY_PICTURE: &str = "training_history.png";
+/// The form of the description that this version writes.
+pub(super) const FORMAT: u32 = 1;
+/// Heun steps in which fields are generated: more are not seen in a picture.
+const GENERATION_STEPS: usize = 24;
+
+/// All that is needed to rebuild and understand a trained flow, but for its weights.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelCard {
+    /// The form of this description.
+    pub format: u32,
+    /// The network.
+    pub network: VelocityConfig,
+    /// Pixels along a side of its maps.
+    pub side: usize,
+    /// The parameters and their prior.
+    pub parameters: PriorBox,
+    /// What pixels go through first.
+    pub transform: FieldTransform,
+    /// How the maps were made, where that is known.
+    pub origin: Option<Origin>,
+    /// How it was trained.
+    pub training: FlowMatching,
+    /// How the data were divided.
+    pub split: Fractions,
+    /// The simulation that was moved to the test part.
+    pub held_out: Option<usize>,
+    /// The seed of the training.
+    pub seed: u64,
+    /// The data it was trained on.
+    pub data: TrainingData,
+}
+
+/// The data behind a training.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainingData {
+    /// The name of the file.
+    pub file: String,
+    /// How many simulations it holds.
+    pub simulations: usize,
+    /// How many maps each of them has.
+    pub maps_per_simulation: usize,
+}
+
+impl ModelCard {
+    /// The parts into which the simulations were divided.
+    ///
+    /// # Errors
+    ///
+    /// Fractions that make no sense.
+    pub fn simulations(&self) -> Result<Split> {
+        let split = Split::simulations(self.data.simulations, self.split, self.seed)?;
+        Ok(match self.held_out {
+            Some(simulation) => split.holding_out(simulation),
+            None => split,
+        })
+    }
+}
+
+/// How an observation is read as a likelihood.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum LikelihoodSettings {
+    /// A lower bound on ln p(map | θ) in physical units.
+    Evidence(EvidenceBound),
+    /// An unnormalised score.
+    Reconstruction(Reconstruction),
+}
+
+impl Default for LikelihoodSettings {
+    fn default() -> Self {
+        Self::Evidence(EvidenceBound::default())
+    }
+}
+
+/// A trained flow.
+#[derive(Debug, Clone)]
+pub struct TrainedFlow {
+    card: ModelCard,
+    network: VelocityNetwork<Cpu>,
+}
+
+/// What a training leaves besides the flow itself.
+#[derive(Debug, Clone)]
+pub struct Training {
+    /// The weights at the end.
+    pub last: Weights,
+    /// The losses.
+    pub history: Vec<Epoch>,
+}
+
+impl TrainedFlow {
+    /// The flow that `card` describes, with these weights.
+    ///
+    /// # Errors
+    ///
+    /// Weights of another architecture.
+    pub fn new(card: ModelCard, weights: &Weights) -> Result<Self> {
+        let mut network = untrained(&card)?;
+        network.load(weights)?;
+        Ok(Self { card, network })
+    }
+
+    /// Read the run in the folder `path`, with its best weights.
+    ///
+    /// # Errors
+    ///
+    /// A folder that is no run, a description or checkpoint that is damaged, and a checkpoint of another architecture.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let model = path.join(MODEL_FILE);
+        if !path.is_dir() {
+            return Err(Error::file(
+                path,
+                "there is no such run folder; make one with `armilla train`",
+            ));
+        }
+        let text = match fs::read_to_string(&model) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Error::file(
+                    path,
+                    format!("this is no run folder: it has no {MODEL_FILE}; make one with `armilla train`"),
+                ));
+            }
+            Err(e) => return Err(Error::file(&model, format!("cannot be read: {e}"))),
+        };
+        let card = parse_card(&text).map_err(|e| Error::file(&model, e))?;
+        let mut network = untrained(&card).map_err(|e| Error::file(&model, e))?;
+        let best = path.join(BEST_FILE);
+        if !best.exists() {
+            return Err(Error::file(
+                &best,
+                "the checkpoint is missing; train again with --overwrite",
+            ));
+        }
+        let weights = checkpoint::load(&best)?;
+        network.load(&weights).map_err(|e| {
+            Error::file(
+                &best,
+                format!("a checkpoint of another architecture than {MODEL_FILE} says: {e}"),
+            )
+        })?;
+        Ok(Self { card, network })
+    }
+
+    /// Write the run into `folder`, whose description comes last: a folder that has one is whole.
+    ///
+    /// # Errors
+    ///
+    /// Files that cannot be written.
+    pub fn save(&self, training: &Training, folder: &mut OutFolder) -> Result<()> {
+        let model = folder.file(MODEL_FILE);
+        if model.exists() {
+            fs::remove_file(&model).map_err(|e| Error::file(&model, cannot_write(&e)))?;
+        }
+        checkpoint::save(folder.file(BEST_FILE), &self.network.weights())?;
+        checkpoint::save(folder.file(LAST_FILE), &training.last)?;
+        write_json(&folder.file(HISTORY_FILE), &training.history)?;
+        let column = |of: fn(&Epoch) -> f64| training.history.iter().map(of).collect::<Vec<f64>>();
+        let (train, validation) = (column(|e| e.train_loss), column(|e| e.validation_loss));
+        let curves = [
+            Curve {
+                label: "training",
+                values: &train,
+            },
+            Curve {
+                label: "validation",
+                values: &validation,
+            },
+        ];
+        let plot = Loss {
+            title: "Training",
+            curves: &curves,
+            step: "epoch",
+            quantity: "loss",
+        };
+        loss(&plot, folder.file(HISTORY_PICTURE))?;
+        write_json(&model, &self.card)
+    }
+
+    /// Its description.
+    pub fn card(&self) -> &ModelCard {
+        &self.card
+    }
+
+    /// Looks whether maps of `side` pixels are what it was trained on.
+    ///
+    /// # Errors
+    ///
+    /// Another side.
+    pub fn check_side(&self, side: usize) -> Result<()> {
+        if side == self.card.side {
+            return Ok(());
+        }
+        let own = self.card.side;
+        Err(Error::Invalid(format!(
+            "the maps are {side}×{side}, but the run was trained on {own}×{own}"
+        )))
+    }
+
+    /// `map`, in physical units, as a likelihood of the parameters. The evidence bound includes the Jacobian of the
+    /// transform: it bounds ln p(map | θ) of the map as given.
+    ///
+    /// # Errors
+    ///
+    /// A map of another size or with pixels that the transform does not take, and settings that make no sense.
+    pub fn observe(
+        &self,
+        map: &[f32],
+        settings: &LikelihoodSettings,
+    ) -> Result<Surrogate<CoefficientNetwork>> {
+        let x0 = self.card.transform.apply(map)?;
+        Ok(match settings {
+            LikelihoodSettings::Evidence(bound) => bound
+                .observe(&self.network, &x0)?
+                .plus(self.card.transform.log_jacobian(map)?),
+            LikelihoodSettings::Reconstruction(score) => score.observe(&self.network, &x0)?,
+        })
+    }
+
+    /// `count` new maps at the parameters `theta`, in physical units, one after the other.
+    ///
+    /// # Errors
+    ///
+    /// Parameters outside the prior.
+    pub fn generate(&self, theta: &[f64], count: usize, key: NoiseKey) -> Result<Vec<f32>> {
+        let z = generate(&self.network, theta, count, GENERATION_STEPS, key)?;
+        Ok(self.card.transform.invert(&z))
+    }
+}
+
+fn parse_card(text: &str) -> std::result::Result<ModelCard, String> {
+    // The format first: what a later version writes may not parse otherwise.
+    #[derive(Deserialize)]
+    struct Format {
+        format: u32,
+    }
+    let Format { format } =
+        serde_json::from_str(text).map_err(|e| format!("is no description of a run: {e}"))?;
+    if format != FORMAT {
+        return Err(format!(
+            "the run has format {format}, this version reads {FORMAT}; train again or use another version"
+        ));
+    }
+    serde_json::from_str(text).map_err(|e| format!("is no description of a run: {e}"))
+}
+
+/// The network with weights that mean nothing.
+pub(super) fn untrained(card: &ModelCard) -> Result<VelocityNetwork<Cpu>> {
+    let bounds = card.parameters.bounds();
+    let network = VelocityNetwork::new(
+        &Cpu::default(),
+        card.network.clone(),
+        card.side,
+        &bounds,
+        card.seed,
+    )?;
+    Ok(network)
+}
+
+/// Writes `value` to `path` as JSON, all or nothing.
+pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    write_atomically(path, |out| {
+        serde_json::to_writer_pretty(&mut *out, value)
+            .map_err(std::io::Error::from)
+            .and_then(|()| writeln!(out))
+            .map_err(|e| Error::file(path, cannot_write(&e)))
+    })
+}
