@@ -1,9 +1,13 @@
 //! Runs the program as its users do.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
 
-use armilla::data::hdf5::{NewFile, Values};
+use armilla::data::hdf5::{Hdf5File, NewFile, Values};
+use armilla::pipeline::{DemoSettings, InferSettings, Method, TrainConfig, TrainedFlow, demo};
+use armilla::simulators::Slab;
 use serde_json::Value;
 
 fn armilla(arguments: &[&str]) -> Output {
@@ -89,10 +93,10 @@ fn errors_are_one_line_and_exit_2() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("set.h5");
     example(&path);
-    let bytes = std::fs::read(&path).unwrap();
+    let bytes = fs::read(&path).unwrap();
     let write = |name: &str, bytes: &[u8]| {
         let path = folder.path().join(name);
-        std::fs::write(&path, bytes).unwrap();
+        fs::write(&path, bytes).unwrap();
         path.to_str().unwrap().to_owned()
     };
     let cut = write("cut.h5", &bytes[..bytes.len() / 2]);
@@ -149,5 +153,592 @@ fn a_closed_pipe_is_no_error() {
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success(), "{}", text(&output.stderr));
         assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
+    }
+}
+
+/// A network and a training that take no time and mean nothing.
+const TINY: &str = "\
+network:
+  unet: {channels: [4, 6], time_dim: 8, outputs: 4}
+  coefficient_widths: [8]
+training: {steps: 20, batch_size: 16, validate_every: 5, warmup_steps: 5, refine: {draws: 1, steps: 20, batch_size: 16}}
+";
+
+/// What several tests start from: maps, a configuration and a run.
+struct Example {
+    folder: tempfile::TempDir,
+}
+
+impl Example {
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_owned()
+    }
+}
+
+fn simulate(kind: &str, out: &str, seed: &str) -> Output {
+    armilla(&[
+        "simulate",
+        "--kind",
+        kind,
+        "--size",
+        "8",
+        "--simulations",
+        "30",
+        "--maps-per-simulation",
+        "2",
+        "--seed",
+        seed,
+        "--out",
+        out,
+    ])
+}
+
+fn assert_success(output: &Output) {
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
+fn shared() -> &'static Example {
+    static EXAMPLE: OnceLock<Example> = OnceLock::new();
+    EXAMPLE.get_or_init(|| {
+        let example = Example {
+            folder: tempfile::tempdir().unwrap(),
+        };
+        let [maps, config, run] = ["maps.h5", "tiny.yaml", "run"].map(|name| example.path(name));
+        assert_success(&simulate("lognormal", &maps, "1"));
+        fs::write(&config, TINY).unwrap();
+        let train = [
+            "train",
+            "--data",
+            &maps,
+            "--config",
+            &config,
+            "--out",
+            &run,
+            "--hold-out",
+            "3",
+        ];
+        assert_success(&armilla(&train));
+        example
+    })
+}
+
+/// A copy of the shared run in `folder`, to be damaged.
+fn copy_of_run(folder: &Path) -> PathBuf {
+    let copy = folder.join("copy");
+    fs::create_dir(&copy).unwrap();
+    for entry in fs::read_dir(shared().path("run")).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), copy.join(entry.file_name())).unwrap();
+    }
+    copy
+}
+
+fn infer_arguments<'a>(
+    run: &'a str,
+    data: &'a str,
+    index: &'a str,
+    method: &'a str,
+    out: &'a str,
+) -> Vec<&'a str> {
+    let mut arguments = vec![
+        "infer",
+        "--run",
+        run,
+        "--data",
+        data,
+        "--index",
+        index,
+        "--method",
+        method,
+        "--out",
+        out,
+        "--times",
+        "8",
+        "--noises",
+        "2",
+        "--grid-points",
+        "12",
+    ];
+    if method == "mh" || method == "hmc" {
+        arguments.extend(["--warmup", "60", "--draws", "50", "--chains", "2"]);
+    }
+    arguments
+}
+
+/// JSON that is alone on standard output.
+fn json(output: &Output) -> Value {
+    assert_success(output);
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn simulate_gives_the_same_bytes_for_the_same_seed() {
+    let folder = tempfile::tempdir().unwrap();
+    let [a, b, c] =
+        ["a.h5", "b.h5", "c.h5"].map(|name| folder.path().join(name).to_str().unwrap().to_owned());
+    assert_success(&simulate("gaussian", &a, "4"));
+    assert_success(&simulate("gaussian", &b, "4"));
+    assert_success(&simulate("gaussian", &c, "5"));
+    assert_eq!(fs::read(&a).unwrap(), fs::read(&b).unwrap());
+    assert_ne!(fs::read(&a).unwrap(), fs::read(&c).unwrap());
+    let file = Hdf5File::open(&a).unwrap();
+    let listed: Vec<String> = file.datasets().unwrap().iter().map(|d| d.to_string()).collect();
+    assert_eq!(listed, ["maps (60, 8, 8) f32", "params (30, 2) f64"]);
+    let attributes = file.dataset("params").unwrap().info().attributes.clone();
+    assert_eq!(attributes["names"].to_texts().unwrap(), ["Omega_m", "sigma_8"]);
+    assert_eq!(attributes["lower"].to_f64s().unwrap(), [0.1, 0.6]);
+
+    let output = armilla(&[
+        "simulate",
+        "--size",
+        "4",
+        "--simulations",
+        "3",
+        "--out",
+        &a,
+        "--json",
+    ]);
+    let written = json(&output);
+    assert_eq!(
+        (&written["simulations"], &written["kind"]),
+        (&3.into(), &"lognormal".into())
+    );
+    assert!(output.stderr.is_empty());
+}
+
+#[test]
+fn every_method_infers_from_a_run() {
+    let example = shared();
+    let (run, maps) = (example.path("run"), example.path("maps.h5"));
+    for file in [
+        "model.json",
+        "checkpoint_best.safetensors",
+        "checkpoint_last.safetensors",
+        "history.json",
+        "training_history.png",
+    ] {
+        assert!(Path::new(&run).join(file).exists(), "{file}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for (method, pictures) in [
+        ("mle", &["inference_mle_idx3.png", "mle_loss_idx3.png"][..]),
+        ("mh", &["mcmc_posterior_idx3.png", "corner_idx3.png"]),
+        ("hmc", &["mcmc_posterior_idx3.png", "corner_idx3.png"]),
+        ("grid", &["grid_likelihood_idx3.png"]),
+    ] {
+        let out = folder.path().join(method);
+        let mut arguments = infer_arguments(&run, &maps, "3", method, out.to_str().unwrap());
+        let output = armilla(&arguments);
+        assert_success(&output);
+        let table = text(&output.stdout);
+        assert!(
+            ["Omega_m", "sigma_8", "estimated", "error"]
+                .iter()
+                .all(|w| table.contains(w)),
+            "{table}"
+        );
+        for name in pictures.iter().chain(&["posterior.json", "draws.csv"]) {
+            assert!(out.join(name).exists(), "{method}: {name}");
+        }
+        assert_eq!(fs::read_dir(&out).unwrap().count(), pictures.len() + 2);
+
+        arguments.push("--json");
+        let report = json(&armilla(&arguments));
+        let written: Value = serde_json::from_slice(&fs::read(out.join("posterior.json")).unwrap()).unwrap();
+        for key in [
+            "method",
+            "likelihood",
+            "warnings",
+            "evaluations",
+            "seconds",
+            "seed",
+            "parameters",
+        ] {
+            assert!(
+                !written[key].is_null() && !report[key].is_null(),
+                "{method}: {key}"
+            );
+        }
+        assert_eq!(written["parameters"], report["parameters"]);
+        let parameter = written["parameters"][0].as_object().unwrap();
+        for key in [
+            "name", "true", "mean", "sd", "q05", "q16", "q50", "q84", "q95", "rhat", "ess",
+        ] {
+            assert!(parameter.contains_key(key), "{method}: {key}");
+        }
+        let draws = fs::read_to_string(out.join("draws.csv")).unwrap();
+        let expected = match method {
+            "mle" => 4000,
+            "grid" => 144,
+            _ => 100,
+        };
+        assert!(
+            draws.starts_with("chain,draw,Omega_m,sigma_8,log_density"),
+            "{draws}"
+        );
+        assert_eq!(draws.lines().count(), expected + 1, "{method}");
+    }
+    let out = folder.path().join("score");
+    let mut arguments = infer_arguments(&run, &maps, "3", "grid", out.to_str().unwrap());
+    arguments.retain(|a| !["--times", "8"].contains(a));
+    arguments.extend([
+        "--likelihood",
+        "reconstruction",
+        "--temperature",
+        "0.5",
+        "--times",
+        "0.2,0.6",
+        "--json",
+    ]);
+    let report = json(&armilla(&arguments));
+    assert_eq!(report["likelihood"]["times"], serde_json::json!([0.2, 0.6]));
+    assert!(report["warnings"].to_string().contains("unnormalised"));
+}
+
+#[test]
+fn results_do_not_depend_on_the_number_of_threads() {
+    let example = shared();
+    let folder = tempfile::tempdir().unwrap();
+    let (maps, config) = (example.path("maps.h5"), example.path("tiny.yaml"));
+    let with_threads = |threads: &str, arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_armilla"));
+        let output = command
+            .env("RAYON_NUM_THREADS", threads)
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert_success(&output);
+    };
+    let mut results = Vec::new();
+    for threads in ["1", "2", "2"] {
+        let run = folder.path().join(format!("run{}", results.len()));
+        let posterior = run.with_extension("posterior");
+        let (run_name, posterior_name) = (run.to_str().unwrap(), posterior.to_str().unwrap());
+        with_threads(
+            threads,
+            &[
+                "train", "--data", &maps, "--config", &config, "--seed", "9", "--out", run_name,
+            ],
+        );
+        with_threads(
+            threads,
+            &infer_arguments(run_name, &maps, "3", "hmc", posterior_name),
+        );
+        let json = fs::read(posterior.join("posterior.json")).unwrap();
+        let mut report: Value = serde_json::from_slice(&json).unwrap();
+        report.as_object_mut().unwrap().remove("seconds");
+        let bytes = |path: PathBuf| fs::read(path).unwrap();
+        results.push((
+            bytes(run.join("checkpoint_best.safetensors")),
+            bytes(run.join("checkpoint_last.safetensors")),
+            bytes(run.join("model.json")),
+            bytes(run.join("history.json")),
+            bytes(posterior.join("draws.csv")),
+            report,
+        ));
+    }
+    assert!(results[0] == results[1] && results[1] == results[2]);
+}
+
+#[test]
+fn gaussian_fields_train_without_a_logarithm() {
+    let folder = tempfile::tempdir().unwrap();
+    let [maps, run] = ["maps.h5", "run"].map(|name| folder.path().join(name).to_str().unwrap().to_owned());
+    assert_success(&simulate("gaussian", &maps, "1"));
+    let train = [
+        "train",
+        "--data",
+        &maps,
+        "--config",
+        &shared().path("tiny.yaml"),
+        "--out",
+        &run,
+        "--json",
+    ];
+    let trained = json(&armilla(&train));
+    assert_eq!(trained["history"].as_array().unwrap().len(), 5);
+    let flow = TrainedFlow::load(&run).unwrap();
+    assert!(!flow.card().transform.takes_log());
+    assert_eq!(flow.generate(&[0.3, 0.8], 2, 1).unwrap().len(), 2 * 64);
+    // A run folder may be trained anew.
+    assert_success(&armilla(&train));
+}
+
+#[test]
+fn bad_training_is_one_line_and_leaves_nothing() {
+    let example = shared();
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (maps, tiny) = (example.path("maps.h5"), example.path("tiny.yaml"));
+    let bytes = fs::read(&maps).unwrap();
+    let cut = write("cut.h5", &bytes[..bytes.len() / 2]);
+    let words = write("words.h5", b"these are words and no data");
+    let typo = write("typo.yaml", b"training: {batchsize: 3}");
+    let diverges = write(
+        "diverges.yaml",
+        TINY.replace("steps: 20", "learning_rate: 1.0e+38, steps: 20")
+            .as_bytes(),
+    );
+    let split = write("split.yaml", b"split: {train: 0.5}");
+    let network = write("network.yaml", b"network: {unet: {channels: [4, 4, 4, 4, 4]}}");
+    let nan = folder.path().join("nan.h5").to_str().unwrap().to_owned();
+    let mut pixels = [1.0f32; 64];
+    pixels[21] = f32::NAN;
+    let mut file = NewFile::new();
+    file.dataset("maps", &[4, 4, 4], Values::F32(&pixels)).unwrap();
+    file.dataset("params", &[4, 1], Values::F64(&[0.1, 0.2, 0.3, 0.4]))
+        .unwrap();
+    file.write(&nan).unwrap();
+    let out = folder.path().join("new/run");
+    let out_name = out.to_str().unwrap();
+    for (data, extra, wanted) in [
+        (
+            "/no/such/file.h5",
+            &[][..],
+            &["/no/such/file.h5", "no such file"][..],
+        ),
+        (&words, &[], &["words.h5", "not an HDF5 file"]),
+        (&cut, &[], &["cut.h5", "truncated"]),
+        (&nan, &[], &["nan.h5", "map 1", "NaN", "pixel (1, 1)"]),
+        (&maps, &["--maps", "map"], &["map", "maps"]),
+        (&maps, &["--params", "parms"], &["params"]),
+        (
+            &maps,
+            &["--prior", "Omega_m=0.2:0.5"],
+            &["simulation", "Omega_m", "0.2 to 0.5"],
+        ),
+        (&maps, &["--prior", "omega_m=0.2:0.5"], &["omega_m", "Omega_m"]),
+        (&maps, &["--prior", "Omega_m"], &["NAME=LOW:HIGH"]),
+        (&maps, &["--hold-out", "60"], &["60"]),
+        (&maps, &["--config", "/no/such.yaml"], &["/no/such.yaml"]),
+        (
+            &maps,
+            &["--config", &typo],
+            &["typo.yaml", "`batchsize`", "`batch_size`"],
+        ),
+        (&maps, &["--config", &split], &["fractions"]),
+        (&maps, &["--config", &network], &["8"]),
+        (&maps, &["--config", &diverges], &["learning rate"]),
+    ] {
+        let mut arguments = vec!["train", "--data", data, "--out", out_name];
+        arguments.extend(extra);
+        if !extra.contains(&"--config") {
+            arguments.extend(["--config", &tiny]);
+        }
+        let line = error_line_at_the_end(&arguments);
+        assert!(wanted.iter().all(|word| line.contains(word)), "{line}");
+        assert!(!folder.path().join("new").exists(), "{line}");
+    }
+    // Somebody else's folder.
+    let others = folder.path().to_str().unwrap();
+    let mut arguments = vec!["train", "--data", &maps, "--config", &tiny, "--out", others];
+    assert!(error_line(&arguments).contains("--overwrite"));
+    assert!(!folder.path().join("model.json").exists());
+    arguments.push("--overwrite");
+    assert_success(&armilla(&arguments));
+    assert!(folder.path().join("model.json").exists());
+}
+
+/// As [`error_line`], for a command that may have reported progress before.
+fn error_line_at_the_end(arguments: &[&str]) -> String {
+    let output = armilla(arguments);
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+    assert!(output.stdout.is_empty(), "{arguments:?}");
+    let stderr = text(&output.stderr);
+    assert_eq!(
+        stderr.lines().filter(|line| line.starts_with("error: ")).count(),
+        1,
+        "{stderr}"
+    );
+    let last = stderr.lines().last().unwrap();
+    assert!(last.starts_with("error: "), "{stderr}");
+    last.to_owned()
+}
+
+#[test]
+fn bad_inference_is_one_line_and_leaves_nothing() {
+    let example = shared();
+    let (run, maps) = (example.path("run"), example.path("maps.h5"));
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("new/posterior");
+    let out_name = out.to_str().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let write_maps = |name: &str, pixel: f32, omega_m: f64, side: usize| {
+        let mut pixels = vec![1.0f32; 3 * side * side];
+        pixels[side * side + 2] = pixel;
+        let mut file = NewFile::new();
+        file.dataset("maps", &[3, side, side], Values::F32(&pixels))
+            .unwrap();
+        let params = [0.3, 0.8, omega_m, 0.8, 0.3, 0.8];
+        file.dataset("params", &[3, 2], Values::F64(&params)).unwrap();
+        file.write(folder.path().join(name)).unwrap();
+        at(name)
+    };
+    let nan = write_maps("nan.h5", f32::NAN, 0.3, 8);
+    let negative = write_maps("negative.h5", -1.0, 0.3, 8);
+    let outside = write_maps("outside.h5", 1.0, 0.7, 8);
+    let large = write_maps("large.h5", 1.0, 0.3, 16);
+    fs::write(at("words.h5"), "these are words and no data").unwrap();
+    let words = at("words.h5");
+    let nothing = at("nothing");
+    fs::create_dir(&nothing).unwrap();
+
+    let check = |run: &str, data: &str, index: &str, extra: &[&str], wanted: &[&str]| {
+        let mut arguments = infer_arguments(run, data, index, "mle", out_name);
+        arguments.extend(extra);
+        let line = error_line(&arguments);
+        assert!(wanted.iter().all(|word| line.contains(word)), "{line}");
+        assert!(!folder.path().join("new").exists(), "{line}");
+    };
+    check(&run, "/no/such.h5", "0", &[], &["/no/such.h5", "no such file"]);
+    check(&run, &words, "0", &[], &["not an HDF5 file"]);
+    check(&run, &maps, "60", &[], &["no row 60", "60, numbered from 0"]);
+    check(&run, &maps, "0", &["--maps", "mapps"], &["mapps", "maps"]);
+    check(&run, &maps, "0", &["--params", "parms"], &["parms", "params"]);
+    check(&run, &nan, "1", &[], &["map 1", "NaN"]);
+    check(&run, &negative, "1", &[], &["-1"]);
+    check(
+        &run,
+        &outside,
+        "1",
+        &[],
+        &["Omega_m = 0.7", "simulation 1", "0.1 to 0.5"],
+    );
+    check(&run, &large, "1", &[], &["16×16", "8×8"]);
+    check(&run, &maps, "0", &["--temperature", "2"], &["--temperature"]);
+    check(&run, &maps, "0", &["--starts", "0"], &["starts"]);
+    check(&run, &maps, "0", &["--noises", "0"], &["noise"]);
+    check(
+        "/no/such/run",
+        &maps,
+        "0",
+        &[],
+        &["/no/such/run", "armilla train"],
+    );
+    check(&nothing, &maps, "0", &[], &["nothing", "model.json"]);
+
+    let copy = copy_of_run(folder.path());
+    let copy_name = copy.to_str().unwrap();
+    let (model, best) = (copy.join("model.json"), copy.join("checkpoint_best.safetensors"));
+    let card = fs::read_to_string(&model).unwrap();
+    let weights = fs::read(&best).unwrap();
+    let mut wider: Value = serde_json::from_str(&card).unwrap();
+    wider["network"]["coefficient_widths"] = serde_json::json!([9]);
+    fs::write(&model, wider.to_string()).unwrap();
+    check(
+        copy_name,
+        &maps,
+        "0",
+        &[],
+        &["checkpoint_best", "another architecture", "coefficients", "9]"],
+    );
+    for (text, wanted) in [
+        (card.replace("\"format\": 1", "\"format\": 9"), "format 9"),
+        (card[..card.len() / 2].to_owned(), "model.json"),
+        (card.replace("\"side\"", "\"sides\""), "`side`"),
+    ] {
+        fs::write(&model, text).unwrap();
+        check(copy_name, &maps, "0", &[], &["model.json", wanted]);
+    }
+    fs::write(&model, &card).unwrap();
+    fs::write(&best, &weights[..weights.len() / 2]).unwrap();
+    check(
+        copy_name,
+        &maps,
+        "0",
+        &[],
+        &["checkpoint_best", "whole safetensors"],
+    );
+    fs::remove_file(&best).unwrap();
+    check(copy_name, &maps, "0", &[], &["checkpoint_best", "missing"]);
+}
+
+#[test]
+fn a_map_without_parameters_is_inferred() {
+    let example = shared();
+    let folder = tempfile::tempdir().unwrap();
+    let [data, out] = ["map.h5", "out"].map(|name| folder.path().join(name).to_str().unwrap().to_owned());
+    let mut file = NewFile::new();
+    let pixels: Vec<f32> = (0..64)
+        .map(|i| 1.0 + (f64::from(i) * 0.7).sin() as f32 * 0.3)
+        .collect();
+    file.dataset("maps", &[1, 8, 8], Values::F32(&pixels)).unwrap();
+    file.write(&data).unwrap();
+    let run = example.path("run");
+    let mut arguments = infer_arguments(&run, &data, "0", "grid", &out);
+    arguments.push("--json");
+    let report = json(&armilla(&arguments));
+    assert!(report["parameters"][0]["true"].is_null());
+}
+
+#[test]
+fn the_demo_compares_all_methods_with_the_exact_posterior() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let mut config = TrainConfig::parse(TINY, 60).unwrap();
+    config.split = DemoSettings::default().config.split;
+    let settings = DemoSettings {
+        slab: Slab {
+            size: 8,
+            ..Slab::default()
+        },
+        simulations: 60,
+        config,
+        ..DemoSettings::default()
+    };
+    demo(&settings, &out, |_| ()).unwrap();
+    let report: Value = serde_json::from_slice(&fs::read(out.join("demo.json")).unwrap()).unwrap();
+    for method in ["exact", "mle", "mh", "hmc", "grid"] {
+        for (i, name) in ["Omega_m", "sigma_8"].iter().enumerate() {
+            let parameter = &report[method]["parameters"][i];
+            assert_eq!(parameter["name"], *name);
+            assert!(
+                ["true", "mean", "sd"].iter().all(|key| parameter[key].is_f64()),
+                "{method}: {parameter}"
+            );
+        }
+    }
+    for file in [
+        "maps.h5",
+        "run/model.json",
+        "corner.png",
+        "field.png",
+        "inference_mle_idx3.png",
+        "mle_loss_idx3.png",
+        "mcmc_posterior_idx3.png",
+        "grid_likelihood_idx3.png",
+    ] {
+        assert!(out.join(file).exists(), "{file}");
+    }
+    // The map of the demo was never trained on, and is there for another inference.
+    let flow = TrainedFlow::load(out.join("run")).unwrap();
+    assert!(flow.card().simulations().unwrap().test.contains(&3));
+    assert!(InferSettings::new(Method::Hmc, 0).chains > 1);
+
+    // A demo that fails leaves nothing.
+    let other = folder.path().join("other");
+    let beyond = DemoSettings {
+        index: 60,
+        ..settings
+    };
+    let message = demo(&beyond, &other, |_| ()).unwrap_err().to_string();
+    assert!(message.contains("60"), "{message}");
+    assert!(!other.exists());
+}
+
+#[test]
+fn help_of_every_command_has_examples() {
+    for command in ["simulate", "train", "infer", "demo"] {
+        let output = armilla(&[command, "--help"]);
+        assert_success(&output);
+        let help = text(&output.stdout);
+        assert!(
+            help.contains("Examples:") && help.contains("--json") && help.contains("--seed"),
+            "{help}"
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use clap::Args;
 
@@ -74,7 +74,7 @@ impl Demo {
                 }
             }
         };
-        let report = demo(&settings, &self.out, &(Arc::new(watch) as _));
+        let report = demo(&settings, &self.out, watch);
         bar.finish_and_clear();
         let report = report?;
         for warning in report.warnings() {

@@ -98,9 +98,6 @@ pub enum DemoProgress<'a> {
     Epoch(&'a Epoch),
 }
 
-/// Hears what the demo says, from any thread.
-pub type DemoObserver = Arc<dyn Fn(DemoProgress<'_>) + Send + Sync>;
-
 /// The content of `demo.json`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct DemoReport {
@@ -156,12 +153,18 @@ pub struct Seconds {
     pub total: f64,
 }
 
-/// Runs the demo into the folder `out`: `maps.h5`, `run`, pictures and `demo.json`.
+/// Runs the demo into the folder `out`: `maps.h5`, `run`, pictures and `demo.json`. `observe` hears how far it is, from
+/// any thread.
 ///
 /// # Errors
 ///
 /// Settings that make no sense, and files that cannot be written.
-pub fn demo(settings: &DemoSettings, out: &Path, observe: &DemoObserver) -> Result<DemoReport> {
+pub fn demo(
+    settings: &DemoSettings,
+    out: &Path,
+    observe: impl Fn(DemoProgress<'_>) + Send + Sync + 'static,
+) -> Result<DemoReport> {
+    let observe = Arc::new(observe);
     let start = Instant::now();
     let mut lap = start;
     let mut next = || {

@@ -165,9 +165,8 @@ pub fn infer<L: DifferentiableLikelihood>(
     Ok(Inference { report, run, surface })
 }
 
-/// The noise of a surrogate is seen in a posterior if it changes differences of the log likelihood by more than this
-/// within it.
-const NOISE_LIMIT: f64 = 0.3;
+/// A log likelihood that is wrong by this much between one sd below and above moves the posterior by half as many sd.
+const NOISE_LIMIT: f64 = 0.5;
 
 /// Infers the parameters behind `observation` from what [`TrainedFlow::observe`] made of it.
 ///

@@ -189,8 +189,22 @@ impl TrainedFlow {
         checkpoint::save(folder.file(BEST_FILE), &self.network.weights())?;
         checkpoint::save(folder.file(LAST_FILE), &training.last)?;
         write_json(&folder.file(HISTORY_FILE), &training.history)?;
-        let column = |of: fn(&Epoch) -> f64| training.history.iter().map(of).collect::<Vec<f64>>();
-        let (train, validation) = (column(|e| e.train_loss), column(|e| e.validation_loss));
+        self.draw_history(&training.history, &folder.file(HISTORY_PICTURE))?;
+        write_json(&model, &self.card)
+    }
+
+    /// Losses are drawn in units of their first ones: one is that of the velocity, the other that of the bound.
+    fn draw_history(&self, history: &[Epoch], picture: &Path) -> Result<()> {
+        let relative = |of: fn(&Epoch) -> f64, until: usize| -> Vec<f64> {
+            let first = history.first().map_or(f64::NAN, of);
+            history
+                .iter()
+                .map(|e| if e.step <= until { of(e) / first } else { f64::NAN })
+                .collect()
+        };
+        // The loss of the second stage is neither.
+        let train = relative(|e| e.train_loss, self.card.training.steps);
+        let validation = relative(|e| e.validation_loss, usize::MAX);
         let curves = [
             Curve {
                 label: "training",
@@ -205,10 +219,9 @@ impl TrainedFlow {
             title: "Training",
             curves: &curves,
             step: "epoch",
-            quantity: "loss",
+            quantity: "loss / loss of epoch 1",
         };
-        loss(&plot, folder.file(HISTORY_PICTURE))?;
-        write_json(&model, &self.card)
+        loss(&plot, picture)
     }
 
     /// Its description.
