@@ -273,6 +273,6 @@ mod tests {
     #[test]
     fn columns_line_up() {
         let rows = [["a", "R̂", "x"], ["long", "1.001", "–"]].map(|row| row.map(str::to_owned).to_vec());
-        assert_eq!(aligned(&rows), "a        R̂  x\nlong  1.001  –\n");
+        assert_eq!(aligned(&rows), "a         R̂  x\nlong  1.001  –\n");
     }
 }
