@@ -17,11 +17,10 @@ use crate::simulators::Slab;
 #[command(after_help = "Examples:\n  \
     armilla demo                        into the folder `out`\n  \
     armilla demo --out other --seed 2   other fields, another training\n  \
-    armilla infer --run out/run --data out/maps.h5 --index 3 --method hmc --out out/hmc\n                                      \
-    afterwards: the same by hand\n\n\
-    Lognormal fields are simulated over Omega_m and sigma_8 and written to maps.h5. A flow is trained on them;\n\
-    one map that it never saw is read back from the file and inferred by mle, mh, hmc and grid. As the field's\n\
-    likelihood is known exactly, so is the posterior that they should find: bias and width are measured in its\n\
+    armilla infer --run out/run --data out/maps.h5 --index 3 --method hmc --out out/hmc\n\n\
+    Lognormal fields are simulated over Omega_m and sigma_8 and written to maps.h5. A flow is trained on them; \
+    one map that it never saw is read back from the file and inferred by mle, mh, hmc and grid. As the field's \
+    likelihood is known exactly, so is the posterior that they should find: bias and width are measured in its \
     standard deviations. The folder gets demo.json, corner.png, field.png and a picture for each method.")]
 pub(super) struct Demo {
     /// The folder for everything.
@@ -68,9 +67,9 @@ impl Demo {
                 shown.set_length(total as u64);
                 shown.inc(1);
             }
-            DemoProgress::Epoch(epoch) => {
+            DemoProgress::Training(event) => {
                 if let Ok(mut training) = training.lock() {
-                    training.epoch(epoch);
+                    training.event(event);
                 }
             }
         };

@@ -22,15 +22,15 @@ use crate::{Error, Result};
 #[command(after_help = "Examples:\n  \
     armilla infer --run runs/flow --data maps.h5 --index 3 --method hmc --out posterior\n  \
     armilla infer --run runs/flow --data maps.h5 --index 3 --method grid --grid-points 60 --out grid\n  \
-    armilla infer --run runs/flow --data maps.h5 --index 3 --method mh --draws 5000 --chains 8 --out mh\n  \
+    armilla infer --run runs/flow --data maps.h5 --index 3 --method mh --draws 5000 --out mh\n  \
     armilla infer --run runs/flow --data maps.h5 --index 3 --method mle --out mle --json\n\n\
     Methods:\n  \
     mle   the maximum, with a normal approximation about it: seconds, first look\n  \
     hmc   Hamiltonian Monte Carlo: uses gradients, for any number of parameters\n  \
     mh    Metropolis–Hastings: needs no gradient\n  \
     grid  every cell of a grid, then again where the mass is: up to three parameters\n\n\
-    The folder gets posterior.json, draws.csv and pictures. A likelihood of kind `evidence` bounds ln p(map | θ);\n\
-    one of kind `reconstruction` is an unnormalised score whose width --temperature sets. Its noise is frozen by\n\
+    The folder gets posterior.json, draws.csv and pictures. A likelihood of kind `evidence` bounds ln p(map | θ); \
+    one of kind `reconstruction` is an unnormalised score whose width --temperature sets. Its noise is frozen by \
     --noise-key: the same seed and key give the same posterior.")]
 pub(super) struct Infer {
     /// The run folder that `armilla train` wrote.
@@ -116,7 +116,8 @@ impl Infer {
         let spinner = progress::spinner("reading the map through the network");
         let surrogate = flow.observe(&observation.map, &likelihood);
         spinner.finish_and_clear();
-        let surrogate = surrogate?;
+        let surrogate =
+            surrogate.map_err(|e| Error::file(&self.data.data, format!("map {}: {e}", self.index)))?;
         let bar = progress::bar(0, "inferring", true);
         let inference = infer_observation(
             &flow,

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-use armilla_models::train::Epoch;
+use armilla_models::train::{Epoch, Event};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// A bar of `length` steps after a label. It is hidden where `shown` is false, as with `--json` and `--quiet`, and where
@@ -48,7 +48,17 @@ impl Training {
         }
     }
 
-    pub(super) fn step(&self, label: &'static str, done: usize, total: usize) {
+    /// Show what the training says.
+    pub(super) fn event(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Step { step, total, .. } => self.step("training", *step, *total),
+            Event::Refining { done, total } => self.step("refining", *done, *total),
+            Event::Validated { epoch, .. } => self.epoch(epoch),
+            _ => {}
+        }
+    }
+
+    fn step(&self, label: &'static str, done: usize, total: usize) {
         if self.bar.message() != label {
             self.bar.set_message(label);
         }
@@ -56,7 +66,7 @@ impl Training {
         self.bar.set_position(done as u64);
     }
 
-    pub(super) fn epoch(&mut self, epoch: &Epoch) {
+    fn epoch(&mut self, epoch: &Epoch) {
         self.epochs += 1;
         let line = format!(
             "epoch {:>3}  step {:>6}  train {:.5}  validation {:.5}  rate {:.1e}  {:>6.1} s{}",

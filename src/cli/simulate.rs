@@ -18,8 +18,8 @@ use crate::simulators::Slab;
     armilla simulate --out maps.h5                                 400 × 5 lognormal maps of 32 × 32\n  \
     armilla simulate --kind gaussian --size 64 --out maps.h5       Gaussian maps of 64 × 64\n  \
     armilla simulate --simulations 16000 --maps-per-simulation 1 --out maps.h5\n\n\
-    The parameters are a Latin hypercube over Omega_m 0.1 to 0.5 and sigma_8 0.6 to 1. The file holds `maps`\n\
-    (maps, N, N) and `params` (simulations, 2), with names and bounds of the parameters as attributes.\n\
+    The parameters are a Latin hypercube over Omega_m 0.1 to 0.5 and sigma_8 0.6 to 1. The file holds `maps` \
+    (maps, N, N) and `params` (simulations, 2), with names and bounds of the parameters as attributes. \
     The same seed gives the same file, byte for byte.")]
 pub(super) struct Simulate {
     /// What is simulated.

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use armilla_models::train::{Epoch, Event};
+use armilla_models::train::Epoch;
 use clap::Args;
 use serde::Serialize;
 
@@ -18,22 +18,7 @@ use crate::{Error, Result};
 
 /// Train a flow-matching surrogate on the maps of an HDF5 file.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  \
-    armilla train --data maps.h5 --out runs/flow\n  \
-    armilla train --data maps.h5 --out runs/flow --config train.yaml --seed 7\n  \
-    armilla train --data CAMELS.h5 --maps z=0/Mcdm --params params --out runs/mcdm\n  \
-    armilla train --data maps.h5 --out runs/flow --hold-out 3        keep map 3 for an honest `infer --index 3`\n\n\
-    A configuration is YAML; every key may be left out:\n  \
-    network:\n    \
-      unet: {channels: [16, 32, 48], time_dim: 64, outputs: 16, padding: Circular}\n    \
-      coefficient_widths: [64, 64]\n  \
-    training:\n    \
-      {steps: 400, batch_size: 64, learning_rate: 0.003, augment: true, refine: {draws: 2, steps: 4000}}\n  \
-    split: {train: 0.8, validation: 0.1, test: 0.1}\n\n\
-    Maps are divided by simulation. Pixels go through a logarithm if all are positive, and are standardised.\n\
-    The run folder gets model.json, checkpoint_best and checkpoint_last (safetensors), history.json and\n\
-    training_history.png. The prior is the box stored with simulated maps, that of CAMELS for its parameters,\n\
-    else the range of the data; --prior overrides it. The same seed gives the same weights.")]
+#[command(after_help = help())]
 pub(super) struct Train {
     #[command(flatten)]
     data: DataArguments,
@@ -58,6 +43,31 @@ pub(super) struct Train {
     /// Print the result as one JSON object.
     #[arg(long)]
     json: bool,
+}
+
+/// A configuration with the keys that are changed most.
+const CONFIGURATION: &str = "  network:
+    unet: {channels: [16, 32, 48], time_dim: 64, outputs: 16, padding: circular}
+    coefficient_widths: [64, 64]
+  training:
+    {steps: 400, batch_size: 64, learning_rate: 0.003, augment: true}
+  split: {train: 0.8, validation: 0.1, test: 0.1}
+";
+
+fn help() -> String {
+    format!(
+        "Examples:\n  \
+         armilla train --data maps.h5 --out runs/flow\n  \
+         armilla train --data maps.h5 --out runs/flow --config train.yaml --seed 7\n  \
+         armilla train --data CAMELS.h5 --maps z=0/Mcdm --params params --out runs/mcdm\n  \
+         armilla train --data maps.h5 --out runs/flow --hold-out 3    keep map 3 unseen\n\n\
+         A configuration is YAML; every key may be left out:\n{CONFIGURATION}\n\
+         Maps are divided by simulation. Pixels go through a logarithm if all are positive, and are standardised. \
+         augment turns, mirrors and shifts maps, which must be periodic for it. The run folder gets model.json, \
+         checkpoint_best and checkpoint_last (safetensors), history.json and training_history.png. The prior is the \
+         box stored with simulated maps, that of CAMELS for its parameters, else the range of the data; --prior \
+         overrides it. The same seed gives the same weights."
+    )
 }
 
 #[derive(Serialize)]
@@ -122,9 +132,11 @@ impl Train {
             out,
             "{folder}: trained in {seconds:.1} s, best validation loss {best:.5}"
         )?;
+        let untouched =
+            flow.card().simulations()?.test.first().copied().unwrap_or(0) * set.maps_per_simulation();
         writeln!(
             out,
-            "next: armilla infer --run {folder} --data {} --index 0 --method hmc --out {}",
+            "next: armilla infer --run {folder} --data {} --index {untouched} --method hmc --out {}",
             self.data.data.display(),
             self.out.with_file_name("posterior").display()
         )?;
@@ -144,13 +156,14 @@ impl Train {
     }
 }
 
-impl progress::Training {
-    fn event(&mut self, event: &Event<'_>) {
-        match event {
-            Event::Step { step, total, .. } => self.step("training", *step, *total),
-            Event::Refining { done, total } => self.step("refining", *done, *total),
-            Event::Validated { epoch, .. } => self.epoch(epoch),
-            _ => {}
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configuration_of_the_help_is_one() {
+        let mut changed = TrainConfig::for_maps(2000);
+        changed.network.coefficient_widths = vec![64, 64];
+        assert_eq!(TrainConfig::parse(CONFIGURATION, 2000).unwrap(), changed);
     }
 }

@@ -1,4 +1,4 @@
-//! Do what the commands do, callable from Rust: [`simulate`], [`train`], [`infer`] and [`demo`].
+//! Do what the commands do, callable from Rust: [`simulate()`], [`train()`], [`infer()`] and [`demo()`].
 //!
 //! ```text
 //! simulate ─▶ MapSet ─▶ train ─▶ TrainedFlow ─▶ observe ─▶ infer ─▶ Inference: report, draws, pictures

@@ -117,7 +117,7 @@ mod tests {
         let mut out = OutFolder::create(folder.path().join("x")).unwrap();
         let file = out.file("new");
         fs::write(&file, "2").unwrap();
-        assert_eq!(out.keep(), [file.clone()]);
+        assert_eq!(out.keep(), std::slice::from_ref(&file));
         assert!(file.exists());
         assert!(
             OutFolder::create(&file)

@@ -220,7 +220,7 @@ pub(super) fn number(x: f64, sd: f64) -> String {
     }
     let sd = if sd > 0.0 && sd.is_finite() { sd } else { x.abs() };
     let magnitude = if sd > 0.0 { sd.log10().floor() } else { 0.0 };
-    if magnitude > 5.0 || magnitude < -8.0 {
+    if !(-8.0..=5.0).contains(&magnitude) {
         return format!("{x:.4e}");
     }
     let decimals = (2.0 - magnitude).max(0.0) as usize;
@@ -273,6 +273,6 @@ mod tests {
     #[test]
     fn columns_line_up() {
         let rows = [["a", "R̂", "x"], ["long", "1.001", "–"]].map(|row| row.map(str::to_owned).to_vec());
-        assert_eq!(aligned(&rows), "a        R̂  x\nlong  1.001  –\n");
+        assert_eq!(aligned(&rows), "a         R̂  x\nlong  1.001  –\n");
     }
 }

@@ -1,0 +1,133 @@
+//! Put the demo into a table and into `demo.json`.
+
+use serde::Serialize;
+
+use crate::pipeline::report::{aligned, diagnostics, number};
+use crate::pipeline::{Method, Report};
+
+/// The content of `demo.json`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DemoReport {
+    /// The seed.
+    pub seed: u64,
+    /// Pixels along a side.
+    pub size: usize,
+    /// The map that was inferred, of the test part of `maps.h5`.
+    pub index: usize,
+    /// The posterior of the exact likelihood.
+    pub exact: Report,
+    /// The maximum of the learned likelihood.
+    pub mle: Report,
+    /// Metropolis–Hastings on it.
+    pub mh: Report,
+    /// Hamiltonian Monte Carlo on it.
+    pub hmc: Report,
+    /// A grid on it.
+    pub grid: Report,
+    /// The methods against the exact posterior.
+    pub comparison: Vec<Comparison>,
+    /// How long each stage took.
+    pub seconds: Seconds,
+}
+
+/// One parameter by one method, against the exact posterior.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Comparison {
+    /// The method.
+    pub method: Method,
+    /// The parameter.
+    pub name: String,
+    /// The means' difference in exact standard deviations.
+    pub bias: f64,
+    /// The standard deviation in exact ones.
+    pub sd_ratio: f64,
+}
+
+/// How long the stages took, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct Seconds {
+    /// Simulating and writing the maps.
+    pub simulate: f64,
+    /// Reading them and training.
+    pub train: f64,
+    /// Reading the observation through the network.
+    pub observe: f64,
+    /// All methods and the exact posterior.
+    pub infer: f64,
+    /// Pictures and files.
+    pub draw: f64,
+    /// All of it.
+    pub total: f64,
+}
+
+/// The means and widths of `report` in units of the exact ones.
+pub(super) fn compare(exact: &Report, report: &Report) -> Vec<Comparison> {
+    let pairs = exact.parameters.iter().zip(&report.parameters);
+    pairs
+        .map(|(exact, p)| Comparison {
+            method: report.method,
+            name: p.name.clone(),
+            bias: (p.mean - exact.mean) / exact.sd,
+            sd_ratio: p.sd / exact.sd,
+        })
+        .collect()
+}
+
+impl DemoReport {
+    /// All methods and parameters in one table.
+    pub fn table(&self) -> String {
+        let head = [
+            "method",
+            "parameter",
+            "true",
+            "mean",
+            "sd",
+            "bias/sd",
+            "sd ratio",
+            "R̂",
+            "ESS",
+            "evaluations",
+            "seconds",
+        ];
+        let mut rows = vec![head.map(str::to_owned).to_vec()];
+        let reports = [&self.exact, &self.mle, &self.mh, &self.hmc, &self.grid];
+        for (k, report) in reports.into_iter().enumerate() {
+            let compared = compare(&self.exact, report);
+            for (i, (p, against)) in report.parameters.iter().zip(&compared).enumerate() {
+                let first = |text: String| if i == 0 { text } else { String::new() };
+                let of_method = |text: String| if k == 0 { "–".to_owned() } else { text };
+                let evaluations = report.evaluations.values + report.evaluations.gradients;
+                let [rhat, ess] = diagnostics(p);
+                let name = if k == 0 { "exact" } else { report.method.name() };
+                rows.push(vec![
+                    first(name.to_owned()),
+                    p.name.clone(),
+                    p.truth.map_or("–".into(), |truth| number(truth, p.sd)),
+                    number(p.mean, p.sd),
+                    number(p.sd, p.sd),
+                    of_method(format!("{:+.2}", against.bias)),
+                    of_method(format!("{:.2}", against.sd_ratio)),
+                    rhat,
+                    ess,
+                    first(evaluations.to_string()),
+                    first(format!("{:.1}", report.seconds)),
+                ]);
+            }
+        }
+        aligned(&rows)
+    }
+
+    /// What speaks against any of the results, with the method's name.
+    pub fn warnings(&self) -> Vec<String> {
+        let methods = [&self.mle, &self.mh, &self.hmc, &self.grid];
+        let of = |report: &&Report| {
+            let name = report.method.name();
+            report
+                .warnings
+                .iter()
+                .map(move |w| format!("{name}: {w}"))
+                .collect::<Vec<_>>()
+        };
+        methods.iter().flat_map(of).collect()
+    }
+}
