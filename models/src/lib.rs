@@ -14,5 +14,8 @@ pub mod velocity;
 pub mod weights;
 
 pub use device::Device;
+/// The tensors, the tape and the devices that this crate builds on.
+pub use dfdx;
+/// The processor as a device.
 pub use dfdx::tensor::Cpu;
 pub use error::{ModelError, Result};

@@ -79,7 +79,7 @@ impl InferSettings {
         let (warmup, draws) = match method {
             Method::Mle => (0, 1000),
             Method::Mh => (500, 2000),
-            Method::Hmc => (300, 500),
+            Method::Hmc => (500, 1000),
             Method::Grid => (0, 0),
         };
         Self {

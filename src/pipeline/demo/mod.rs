@@ -6,7 +6,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use armilla_models::flow_matching::{FlowMatching, Refine};
 use armilla_models::likelihoods::EvidenceBound;
 use armilla_models::train::Event;
 use armilla_samplers::run::Progress;
@@ -46,25 +45,12 @@ pub struct DemoSettings {
 
 impl Default for DemoSettings {
     fn default() -> Self {
-        let refine = Refine {
-            draws: 2,
-            steps: 4000,
-            batch_size: 512,
-            ..Refine::default()
-        };
-        let training = FlowMatching {
-            steps: 300,
-            batch_size: 64,
-            refine,
-            ..FlowMatching::default()
-        };
         Self {
             seed: 1,
             slab: Slab::default(),
             simulations: 16_000,
             index: 3,
             config: TrainConfig {
-                training,
                 split: Fractions {
                     train: 0.96,
                     validation: 0.02,
@@ -74,7 +60,7 @@ impl Default for DemoSettings {
             },
             likelihood: LikelihoodSettings::Evidence(EvidenceBound {
                 times: 64,
-                noises: 6,
+                noises: 12,
                 key: 0,
             }),
         }
