@@ -177,18 +177,27 @@ impl Grid {
             surface.stop = StopReason::Fatal { chain: 0, message };
         }
         let skipped: Vec<&(usize, String)> = failures.iter().flatten().flatten().collect();
-        let count: usize = skipped.iter().map(|(count, _)| count).sum();
-        let mut last = "a log density of -inf".to_owned();
-        if let Some((_, message)) = skipped.first() {
-            surface.warnings.push(format!(
-                "{count} of {cells} cells failed and count for nothing: {message}"
-            ));
-            last.clone_from(message);
-        }
+        let mut count: usize = skipped.iter().map(|(count, _)| count).sum();
+        let mut reason = skipped.first().map(|(_, message)| message.clone());
         let mut x = Vec::new();
         for cell in 0..surface.evaluated {
             surface.centre_into(cell, &mut x);
-            surface.log_density[cell] = surface.log_likelihood[cell] + posterior.log_prior(&x);
+            match posterior.checked_prior(&x) {
+                Ok(log_prior) => surface.log_density[cell] = surface.log_likelihood[cell] + log_prior,
+                Err(error) => {
+                    // A cell whose likelihood failed as well has been counted.
+                    count += usize::from(surface.log_likelihood[cell] > f64::NEG_INFINITY);
+                    surface.log_likelihood[cell] = f64::NEG_INFINITY;
+                    reason.get_or_insert_with(|| error.to_string());
+                }
+            }
+        }
+        let mut last = "a log density of -inf".to_owned();
+        if let Some(message) = reason {
+            surface.warnings.push(format!(
+                "{count} of {cells} cells failed and count for nothing: {message}"
+            ));
+            last = message;
         }
         if !surface
             .log_density
@@ -242,7 +251,7 @@ impl<L: Likelihood> Chunks<'_, L> {
 
         let mut failures = None;
         for (x, value) in xs.chunks_exact(axes.len()).zip(out) {
-            if let Err(error) = self.posterior.checked(x, *value) {
+            if let Err(error) = self.posterior.checked("likelihood", x, *value) {
                 *value = f64::NEG_INFINITY;
                 failures.get_or_insert_with(|| (0, error.to_string())).0 += 1;
             }

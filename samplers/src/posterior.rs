@@ -90,17 +90,17 @@ impl<L: Likelihood> Posterior<L> {
     /// As the likelihood; `Recoverable` where it gives NaN or +inf, `Fatal` where `x` has a wrong length.
     pub fn log_likelihood(&self, x: &[f64]) -> Result<f64, EvalError> {
         self.check_length(x)?;
-        self.checked(x, self.likelihood.log_likelihood(x)?)
+        self.checked("likelihood", x, self.likelihood.log_likelihood(x)?)
     }
 
     /// ln p(data | x) + ln p(x) at `x` in physical units; `-inf` outside the support of the prior, where
     /// the likelihood is not asked.
     ///
     /// # Errors
-    /// As `log_likelihood`.
+    /// As `log_likelihood`; `Recoverable` also where the prior gives NaN or +inf.
     pub fn log_density_physical(&self, x: &[f64]) -> Result<f64, EvalError> {
         self.check_length(x)?;
-        let log_prior = self.log_prior(x);
+        let log_prior = self.checked_prior(x)?;
         if log_prior == f64::NEG_INFINITY {
             return Ok(log_prior);
         }
@@ -134,15 +134,21 @@ impl<L: Likelihood> Posterior<L> {
         )))
     }
 
-    /// A log likelihood is a number below +inf; whatever else it is, the message names the point.
-    pub(crate) fn checked(&self, x: &[f64], value: f64) -> Result<f64, EvalError> {
+    /// A logarithm of a density, of what, is a number below +inf; whatever else it is, the message names
+    /// the point.
+    pub(crate) fn checked(&self, what: &str, x: &[f64], value: f64) -> Result<f64, EvalError> {
         if value.is_nan() || value == f64::INFINITY {
             let at = self.prior.describe(x);
             return Err(EvalError::Recoverable(format!(
-                "the log likelihood is {value} at {at}"
+                "the log {what} is {value} at {at}"
             )));
         }
         Ok(value)
+    }
+
+    /// The log prior if it is one.
+    pub(crate) fn checked_prior(&self, x: &[f64]) -> Result<f64, EvalError> {
+        self.checked("prior", x, self.log_prior(x))
     }
 }
 
@@ -164,7 +170,7 @@ impl<L: DifferentiableLikelihood> Posterior<L> {
         log_likelihood: f64,
         gradient: &mut [f64],
     ) -> Result<f64, EvalError> {
-        let mut value = self.checked(x, log_likelihood)?;
+        let mut value = self.checked("likelihood", x, log_likelihood)?;
         if value == f64::NEG_INFINITY {
             gradient.fill(0.0);
             return Ok(value);
@@ -185,6 +191,7 @@ impl<L: DifferentiableLikelihood> Posterior<L> {
                 *gradient += bijector.ln_jacobian_derivative(z);
             }
         }
+        let value = self.checked("density", x, value)?;
         if let Some(i) = gradient.iter().position(|gradient| !gradient.is_finite()) {
             return Err(EvalError::Recoverable(format!(
                 "the derivative of the log likelihood in {} is not finite at {}",
@@ -215,7 +222,7 @@ impl<L: Likelihood> Density for Posterior<L> {
         let xs = Points::new(&xs, self.dim())?;
         self.likelihood.log_likelihood_batch(xs, out)?;
         for ((z, x), value) in zs.iter().zip(xs.iter()).zip(out) {
-            *value = self.checked(x, *value)? + self.log_prior(x) + self.ln_jacobian(z);
+            *value = self.checked("likelihood", x, *value)? + self.checked_prior(x)? + self.ln_jacobian(z);
         }
         Ok(())
     }
