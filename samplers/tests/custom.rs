@@ -40,7 +40,11 @@ impl Density for HalfStrange {
         0.0
     }
     fn initial(&self, rng: &mut dyn Rng) -> Vec<f64> {
-        vec![if rng.next_u32() % 2 == 0 { 1.0 } else { -1.0 }]
+        vec![if rng.next_u32().is_multiple_of(2) {
+            1.0
+        } else {
+            -1.0
+        }]
     }
 }
 
