@@ -17,7 +17,8 @@ pub trait Density: Send + Sync {
     /// The names of the parameters.
     fn names(&self) -> &[String];
 
-    /// The log density in z (the Jacobian of the way to x included); `-inf` outside the support.
+    /// The log density in z (the Jacobian of the way to x included); `-inf` outside the support. Samplers
+    /// take NaN and +inf for a failed evaluation, as they do `Recoverable`.
     ///
     /// # Errors
     /// `Recoverable` where this point cannot be evaluated, `Fatal` where none can.
@@ -70,7 +71,7 @@ pub trait DifferentiableDensity: Density {
     }
 }
 
-/// A density that counts what is asked of it.
+/// A density that counts what is asked of it, and lets nothing through that is no log density.
 pub(crate) struct Counted<'a, T: ?Sized> {
     target: &'a T,
     values: AtomicU64,
@@ -94,6 +95,42 @@ impl<'a, T: ?Sized> Counted<'a, T> {
     }
 }
 
+impl<T: Density + ?Sized> Counted<'_, T> {
+    /// A log density is a number below +inf: to compare with anything else would accept it.
+    fn checked(&self, z: &[f64], value: f64) -> Result<f64, EvalError> {
+        if value.is_nan() || value == f64::INFINITY {
+            let at = self.describe(z);
+            return Err(EvalError::Recoverable(format!(
+                "the log density is {value} at {at}"
+            )));
+        }
+        Ok(value)
+    }
+
+    /// As `checked`; where there is a density, its derivatives must be numbers too.
+    fn checked_gradient(&self, z: &[f64], value: f64, gradient: &[f64]) -> Result<f64, EvalError> {
+        let value = self.checked(z, value)?;
+        if value.is_finite() && !gradient.iter().all(|derivative| derivative.is_finite()) {
+            let at = self.describe(z);
+            return Err(EvalError::Recoverable(format!(
+                "the gradient of the log density is {gradient:?} at {at}"
+            )));
+        }
+        Ok(value)
+    }
+
+    fn describe(&self, z: &[f64]) -> String {
+        let mut x = vec![0.0; z.len()];
+        self.target.to_physical(z, &mut x);
+        let pairs = self
+            .names()
+            .iter()
+            .zip(x)
+            .map(|(name, x)| format!("{name} = {x}"));
+        pairs.collect::<Vec<_>>().join(", ")
+    }
+}
+
 impl<T: Density + ?Sized> Density for Counted<'_, T> {
     fn dim(&self) -> usize {
         self.target.dim()
@@ -103,11 +140,15 @@ impl<T: Density + ?Sized> Density for Counted<'_, T> {
     }
     fn log_density(&self, z: &[f64]) -> Result<f64, EvalError> {
         self.values.fetch_add(1, Ordering::Relaxed);
-        self.target.log_density(z)
+        self.checked(z, self.target.log_density(z)?)
     }
     fn log_density_batch(&self, zs: Points<'_>, out: &mut [f64]) -> Result<(), EvalError> {
         self.values.fetch_add(zs.len() as u64, Ordering::Relaxed);
-        self.target.log_density_batch(zs, out)
+        self.target.log_density_batch(zs, out)?;
+        for (z, &value) in zs.iter().zip(out.iter()) {
+            self.checked(z, value)?;
+        }
+        Ok(())
     }
     fn to_physical(&self, z: &[f64], x: &mut [f64]) {
         self.target.to_physical(z, x);
@@ -123,7 +164,8 @@ impl<T: Density + ?Sized> Density for Counted<'_, T> {
 impl<T: DifferentiableDensity + ?Sized> DifferentiableDensity for Counted<'_, T> {
     fn value_and_gradient(&self, z: &[f64], gradient: &mut [f64]) -> Result<f64, EvalError> {
         self.gradients.fetch_add(1, Ordering::Relaxed);
-        self.target.value_and_gradient(z, gradient)
+        let value = self.target.value_and_gradient(z, gradient)?;
+        self.checked_gradient(z, value, gradient)
     }
     fn value_and_gradient_batch(
         &self,
@@ -132,6 +174,11 @@ impl<T: DifferentiableDensity + ?Sized> DifferentiableDensity for Counted<'_, T>
         gradients: &mut [f64],
     ) -> Result<(), EvalError> {
         self.gradients.fetch_add(zs.len() as u64, Ordering::Relaxed);
-        self.target.value_and_gradient_batch(zs, values, gradients)
+        self.target.value_and_gradient_batch(zs, values, gradients)?;
+        let points = zs.iter().zip(values.iter()).zip(gradients.chunks_exact(zs.dim()));
+        for ((z, &value), gradient) in points {
+            self.checked_gradient(z, value, gradient)?;
+        }
+        Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! Evaluate the posterior on every cell of a regular grid.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
@@ -75,15 +75,21 @@ impl Grid {
         run: &RunOptions,
     ) -> Result<Surface, SampleError> {
         let bounds = self.check(posterior)?;
-        let evaluated = AtomicU64::new(0);
-        let mut surface = self.pass(posterior, run, &bounds, &evaluated)?;
+        let mut surface = self.pass(posterior, run, &bounds)?;
         if self.refine && surface.stop == StopReason::Completed {
             let inner = holding_mass(&surface);
             if inner != bounds {
                 // A whole coarse grid is worth more than part of a fine one.
-                match self.pass(posterior, run, &inner, &evaluated) {
-                    Ok(fine) if fine.stop == StopReason::Completed => surface = fine,
-                    Ok(cut) => surface.stop = cut.stop,
+                let coarse = surface.evaluations.values;
+                match self.pass(posterior, run, &inner) {
+                    Ok(fine) if fine.stop == StopReason::Completed => {
+                        surface = fine;
+                        surface.evaluations.values += coarse;
+                    }
+                    Ok(cut) => {
+                        surface.stop = cut.stop;
+                        surface.evaluations.values += cut.evaluations.values;
+                    }
                     Err(error) => {
                         surface.stop = StopReason::Fatal {
                             chain: 0,
@@ -93,7 +99,6 @@ impl Grid {
                 }
             }
         }
-        surface.evaluations.values = evaluated.into_inner();
         judge(posterior, &mut surface);
         Ok(surface)
     }
@@ -111,9 +116,7 @@ impl Grid {
             ));
         }
         let support = posterior.prior().bounds(TAIL);
-        let Some(bounds) = &self.bounds else {
-            return Ok(support);
-        };
+        let bounds = self.bounds.as_ref().unwrap_or(&support);
         if bounds.len() != dim {
             return invalid(format!("bounds for {} axes given, there are {dim}", bounds.len()));
         }
@@ -128,6 +131,11 @@ impl Grid {
                     "bounds {low} to {high} for {name}: give two numbers in order between {least} and {greatest}"
                 ));
             }
+            if distribution.is_logarithmic() && low <= 0.0 {
+                return invalid(format!(
+                    "bounds {low} to {high} for {name}: its axis is logarithmic, give bounds above 0"
+                ));
+            }
         }
         Ok(bounds.clone())
     }
@@ -137,7 +145,6 @@ impl Grid {
         posterior: &Posterior<L>,
         run: &RunOptions,
         bounds: &[(f64, f64)],
-        evaluated: &AtomicU64,
     ) -> Result<Surface, SampleError> {
         let parameters = posterior
             .prior()
@@ -157,18 +164,19 @@ impl Grid {
             run,
             cells,
             done: AtomicUsize::new(0),
-            evaluated,
             failed_from: AtomicUsize::new(usize::MAX),
         };
         let axes = &surface.axes;
-        let failures: Vec<Result<Option<(usize, String)>, String>> = surface
+        let mut outcomes: Vec<Result<Filled, String>> = surface
             .log_likelihood
             .par_chunks_mut(self.batch_size)
             .enumerate()
             .map(|(index, out)| chunks.evaluate(axes, index * self.batch_size, out))
             .collect();
-        if let Some(index) = failures.iter().position(|failure| failure.is_err()) {
-            let message = failures[index].as_ref().err().cloned().unwrap_or_default();
+        if let Some(index) = outcomes.iter().position(|outcome| outcome.is_err()) {
+            let message = outcomes[index].as_ref().err().cloned().unwrap_or_default();
+            // What came of later chunks depends on the threads.
+            outcomes.truncate(index);
             surface.evaluated = index * self.batch_size;
             if surface.evaluated == 0 {
                 return Err(SampleError::Eval(EvalError::Fatal(message)));
@@ -176,19 +184,30 @@ impl Grid {
             surface.log_likelihood[surface.evaluated..].fill(f64::NEG_INFINITY);
             surface.stop = StopReason::Fatal { chain: 0, message };
         }
-        let skipped: Vec<&(usize, String)> = failures.iter().flatten().flatten().collect();
-        let count: usize = skipped.iter().map(|(count, _)| count).sum();
-        let mut last = "a log density of -inf".to_owned();
-        if let Some((_, message)) = skipped.first() {
-            surface.warnings.push(format!(
-                "{count} of {cells} cells failed and count for nothing: {message}"
-            ));
-            last.clone_from(message);
-        }
+        let filled = || outcomes.iter().flatten();
+        surface.evaluations.values = filled().map(|filled| filled.evaluations).sum();
+        let skipped: Vec<&(usize, String)> = filled().filter_map(|filled| filled.skipped.as_ref()).collect();
+        let mut count: usize = skipped.iter().map(|(count, _)| count).sum();
+        let mut reason = skipped.first().map(|(_, message)| message.clone());
         let mut x = Vec::new();
         for cell in 0..surface.evaluated {
             surface.centre_into(cell, &mut x);
-            surface.log_density[cell] = surface.log_likelihood[cell] + posterior.log_prior(&x);
+            match posterior.checked_prior(&x) {
+                Ok(log_prior) => surface.log_density[cell] = surface.log_likelihood[cell] + log_prior,
+                Err(error) => {
+                    // A cell whose likelihood failed as well has been counted.
+                    count += usize::from(surface.log_likelihood[cell] > f64::NEG_INFINITY);
+                    surface.log_likelihood[cell] = f64::NEG_INFINITY;
+                    reason.get_or_insert_with(|| error.to_string());
+                }
+            }
+        }
+        let mut last = "a log density of -inf".to_owned();
+        if let Some(message) = reason {
+            surface.warnings.push(format!(
+                "{count} of {cells} cells failed and count for nothing: {message}"
+            ));
+            last = message;
         }
         if !surface
             .log_density
@@ -204,28 +223,30 @@ impl Grid {
     }
 }
 
+/// What came of one chunk.
+#[derive(Default)]
+struct Filled {
+    evaluations: u64,
+    /// How many cells failed, and the first reason.
+    skipped: Option<(usize, String)>,
+}
+
 /// What the worker threads share.
 struct Chunks<'a, L> {
     posterior: &'a Posterior<L>,
     run: &'a RunOptions,
     cells: usize,
     done: AtomicUsize,
-    evaluated: &'a AtomicU64,
     /// The lowest cell whose chunk failed for good. Chunks above are in vain; those below are not, so what
     /// is kept does not depend on the threads.
     failed_from: AtomicUsize,
 }
 
 impl<L: Likelihood> Chunks<'_, L> {
-    /// Fills one chunk; tells how many cells failed, and the first reason, or what was fatal.
-    fn evaluate(
-        &self,
-        axes: &[Axis],
-        first: usize,
-        out: &mut [f64],
-    ) -> Result<Option<(usize, String)>, String> {
+    /// Fills one chunk; tells what came of it, or what was fatal.
+    fn evaluate(&self, axes: &[Axis], first: usize, out: &mut [f64]) -> Result<Filled, String> {
         if first > self.failed_from.load(Ordering::Relaxed) {
-            return Ok(None);
+            return Ok(Filled::default());
         }
         let (mut xs, mut x) = (Vec::new(), Vec::new());
         for cell in first..first + out.len() {
@@ -233,38 +254,41 @@ impl<L: Likelihood> Chunks<'_, L> {
             xs.extend_from_slice(&x);
         }
         let outcome = Points::new(&xs, axes.len()).and_then(|points| self.fill(points, out));
-        if let Err(EvalError::Fatal(message) | EvalError::Recoverable(message)) = outcome {
-            self.failed_from.fetch_min(first, Ordering::Relaxed);
-            return Err(message);
-        }
+        let evaluations = match outcome {
+            Ok(evaluations) => evaluations,
+            Err(EvalError::Fatal(message) | EvalError::Recoverable(message)) => {
+                self.failed_from.fetch_min(first, Ordering::Relaxed);
+                return Err(message);
+            }
+        };
         let done = self.done.fetch_add(out.len(), Ordering::Relaxed) + out.len();
         self.run.report(0, done, self.cells);
 
-        let mut failures = None;
+        let mut skipped = None;
         for (x, value) in xs.chunks_exact(axes.len()).zip(out) {
-            if let Err(error) = self.posterior.checked(x, *value) {
+            if let Err(error) = self.posterior.checked("likelihood", x, *value) {
                 *value = f64::NEG_INFINITY;
-                failures.get_or_insert_with(|| (0, error.to_string())).0 += 1;
+                skipped.get_or_insert_with(|| (0, error.to_string())).0 += 1;
             }
         }
-        Ok(failures)
+        Ok(Filled { evaluations, skipped })
     }
 
-    /// The batch at once, or point by point where one of them fails, which then becomes NaN.
-    fn fill(&self, points: Points<'_>, out: &mut [f64]) -> Result<(), EvalError> {
-        self.evaluated.fetch_add(points.len() as u64, Ordering::Relaxed);
+    /// The batch at once, or point by point where one of them fails, which then becomes NaN. Tells how many
+    /// evaluations that took.
+    fn fill(&self, points: Points<'_>, out: &mut [f64]) -> Result<u64, EvalError> {
+        let evaluations = points.len() as u64;
         match self.posterior.likelihood().log_likelihood_batch(points, out) {
             Err(EvalError::Recoverable(_)) => {}
-            other => return other,
+            other => return other.map(|()| evaluations),
         }
-        self.evaluated.fetch_add(points.len() as u64, Ordering::Relaxed);
         for (x, value) in points.iter().zip(out) {
             *value = match self.posterior.likelihood().log_likelihood(x) {
                 Err(EvalError::Recoverable(_)) => f64::NAN,
                 other => other?,
             };
         }
-        Ok(())
+        Ok(2 * evaluations)
     }
 }
 
@@ -389,6 +413,89 @@ mod tests {
         let a = &fine.run().summary().parameters[0];
         assert!((a.mean - 0.3).abs() < 1e-5 && (a.sd - 0.05).abs() < 1e-5, "{a:?}");
         assert_eq!(fine.evaluations.values, 2 * 24 * 24);
+    }
+
+    #[test]
+    fn what_is_told_after_a_fatal_error_does_not_depend_on_the_threads() {
+        /// Cells above a quarter are skipped; that at a half is fatal.
+        struct Fragile;
+        impl Likelihood for Fragile {
+            fn dim(&self) -> usize {
+                1
+            }
+            fn log_likelihood(&self, x: &[f64]) -> Result<f64, EvalError> {
+                // Late, so that later chunks are under way by then.
+                if (0.5..0.51).contains(&x[0]) {
+                    std::thread::sleep(std::time::Duration::from_millis(20));
+                    return Err(EvalError::Fatal("gone".into()));
+                }
+                Ok(if x[0] > 0.25 { f64::NAN } else { 0.0 })
+            }
+        }
+        let prior = Prior::new().with("a", Uniform::new(0.0, 1.0).unwrap()).unwrap();
+        let posterior = Posterior::new(prior, Fragile).unwrap();
+        let grid = Grid {
+            batch_size: 1,
+            ..Grid::new(100)
+        };
+        let with_threads = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+            pool.unwrap()
+                .install(|| grid.evaluate(&posterior, &RunOptions::default()).unwrap())
+        };
+        for threads in [1, 4] {
+            let surface = with_threads(threads);
+            assert_eq!(surface.evaluated, 50);
+            assert_eq!(surface.evaluations.values, 50);
+            assert!(
+                surface.warnings[0].starts_with("25 of 100 cells failed"),
+                "{:?}",
+                surface.warnings
+            );
+        }
+    }
+
+    #[test]
+    fn a_logarithmic_axis_does_not_reach_zero() {
+        #[derive(Debug)]
+        struct FromZero(Uniform);
+        impl crate::prior::Distribution for FromZero {
+            fn ln_density(&self, x: f64) -> f64 {
+                self.0.ln_density(x)
+            }
+            fn ln_density_derivative(&self, x: f64) -> f64 {
+                self.0.ln_density_derivative(x)
+            }
+            fn sample(&self, rng: &mut dyn rand::Rng) -> f64 {
+                self.0.sample(rng)
+            }
+            fn quantile(&self, p: f64) -> f64 {
+                self.0.quantile(p)
+            }
+            fn support(&self) -> (f64, f64) {
+                self.0.support()
+            }
+            fn bijector(&self) -> Box<dyn crate::bijector::Bijector> {
+                self.0.bijector()
+            }
+            fn is_logarithmic(&self) -> bool {
+                true
+            }
+        }
+        let prior = Prior::new().with("a", Uniform::new(-1.0, 1.0).unwrap()).unwrap();
+        let prior = prior
+            .with("b", FromZero(Uniform::new(0.0, 1.0).unwrap()))
+            .unwrap();
+        let posterior = Posterior::new(prior, Toy).unwrap();
+        let error = Grid::new(5)
+            .evaluate(&posterior, &RunOptions::default())
+            .unwrap_err();
+        assert!(error.to_string().contains("its axis is logarithmic"), "{error}");
+        let above = Grid {
+            bounds: Some(vec![(-1.0, 1.0), (0.1, 1.0)]),
+            ..Grid::new(5)
+        };
+        assert!(above.evaluate(&posterior, &RunOptions::default()).is_ok());
     }
 
     #[test]

@@ -80,6 +80,9 @@ impl<L: Likelihood> Posterior<L> {
     }
 
     /// ln p(x), normalised; `-inf` outside the support.
+    ///
+    /// # Panics
+    /// Where `x` has not as many numbers as there are parameters.
     pub fn log_prior(&self, x: &[f64]) -> f64 {
         self.prior.ln_density(x)
     }
@@ -90,17 +93,17 @@ impl<L: Likelihood> Posterior<L> {
     /// As the likelihood; `Recoverable` where it gives NaN or +inf, `Fatal` where `x` has a wrong length.
     pub fn log_likelihood(&self, x: &[f64]) -> Result<f64, EvalError> {
         self.check_length(x)?;
-        self.checked(x, self.likelihood.log_likelihood(x)?)
+        self.checked("likelihood", x, self.likelihood.log_likelihood(x)?)
     }
 
     /// ln p(data | x) + ln p(x) at `x` in physical units; `-inf` outside the support of the prior, where
     /// the likelihood is not asked.
     ///
     /// # Errors
-    /// As `log_likelihood`.
+    /// As `log_likelihood`; `Recoverable` also where the prior gives NaN or +inf.
     pub fn log_density_physical(&self, x: &[f64]) -> Result<f64, EvalError> {
         self.check_length(x)?;
-        let log_prior = self.log_prior(x);
+        let log_prior = self.checked_prior(x)?;
         if log_prior == f64::NEG_INFINITY {
             return Ok(log_prior);
         }
@@ -108,7 +111,11 @@ impl<L: Likelihood> Posterior<L> {
     }
 
     /// z on the real line at `x` in physical units; infinite on the edge of the support.
+    ///
+    /// # Panics
+    /// Where `x` has not as many numbers as there are parameters.
     pub fn to_real_line(&self, x: &[f64]) -> Vec<f64> {
+        assert_eq!(x.len(), self.prior.dim(), "one number for each parameter");
         self.bijectors
             .iter()
             .zip(x)
@@ -134,15 +141,40 @@ impl<L: Likelihood> Posterior<L> {
         )))
     }
 
-    /// A log likelihood is a number below +inf; whatever else it is, the message names the point.
-    pub(crate) fn checked(&self, x: &[f64], value: f64) -> Result<f64, EvalError> {
+    /// The points must have as many numbers as there are parameters, `out` must hold `width` for each.
+    fn check_batch(&self, points: Points<'_>, out: &[f64], width: usize) -> Result<(), EvalError> {
+        let (dim, given) = (self.prior.dim(), points.dim());
+        if given != dim {
+            let names = self.prior.names().join(", ");
+            return Err(EvalError::Fatal(format!(
+                "points of {given} numbers given for the parameters {names}"
+            )));
+        }
+        if out.len() != points.len() * width {
+            return Err(EvalError::Fatal(format!(
+                "room for {} results given, {} points have {width} each",
+                out.len(),
+                points.len()
+            )));
+        }
+        Ok(())
+    }
+
+    /// A logarithm of a density, of `what`, is a number below +inf; whatever else it is, the message names
+    /// the point.
+    pub(crate) fn checked(&self, what: &str, x: &[f64], value: f64) -> Result<f64, EvalError> {
         if value.is_nan() || value == f64::INFINITY {
             let at = self.prior.describe(x);
             return Err(EvalError::Recoverable(format!(
-                "the log likelihood is {value} at {at}"
+                "the log {what} is {value} at {at}"
             )));
         }
         Ok(value)
+    }
+
+    /// The log prior if it is one.
+    pub(crate) fn checked_prior(&self, x: &[f64]) -> Result<f64, EvalError> {
+        self.checked("prior", x, self.log_prior(x))
     }
 }
 
@@ -164,7 +196,7 @@ impl<L: DifferentiableLikelihood> Posterior<L> {
         log_likelihood: f64,
         gradient: &mut [f64],
     ) -> Result<f64, EvalError> {
-        let mut value = self.checked(x, log_likelihood)?;
+        let mut value = self.checked("likelihood", x, log_likelihood)?;
         if value == f64::NEG_INFINITY {
             gradient.fill(0.0);
             return Ok(value);
@@ -185,6 +217,7 @@ impl<L: DifferentiableLikelihood> Posterior<L> {
                 *gradient += bijector.ln_jacobian_derivative(z);
             }
         }
+        let value = self.checked("density", x, value)?;
         if let Some(i) = gradient.iter().position(|gradient| !gradient.is_finite()) {
             return Err(EvalError::Recoverable(format!(
                 "the derivative of the log likelihood in {} is not finite at {}",
@@ -211,11 +244,12 @@ impl<L: Likelihood> Density for Posterior<L> {
     }
 
     fn log_density_batch(&self, zs: Points<'_>, out: &mut [f64]) -> Result<(), EvalError> {
+        self.check_batch(zs, out, 1)?;
         let xs: Vec<f64> = zs.iter().flat_map(|z| self.physical(z)).collect();
         let xs = Points::new(&xs, self.dim())?;
         self.likelihood.log_likelihood_batch(xs, out)?;
         for ((z, x), value) in zs.iter().zip(xs.iter()).zip(out) {
-            *value = self.checked(x, *value)? + self.log_prior(x) + self.ln_jacobian(z);
+            *value = self.checked("likelihood", x, *value)? + self.checked_prior(x)? + self.ln_jacobian(z);
         }
         Ok(())
     }
@@ -256,6 +290,8 @@ impl<L: DifferentiableLikelihood> DifferentiableDensity for Posterior<L> {
         gradients: &mut [f64],
     ) -> Result<(), EvalError> {
         let dim = self.dim();
+        self.check_batch(zs, values, 1)?;
+        self.check_batch(zs, gradients, dim)?;
         let xs: Vec<f64> = zs.iter().flat_map(|z| self.physical(z)).collect();
         let xs = Points::new(&xs, dim)?;
         self.likelihood.value_and_gradient_batch(xs, values, gradients)?;
@@ -350,6 +386,34 @@ mod tests {
             let parts = posterior.log_prior(&x) + posterior.log_likelihood(&x).unwrap();
             assert!((parts - physical).abs() < 1e-12);
         }
+    }
+
+    #[test]
+    fn batches_of_another_shape_are_refused() {
+        let posterior = toy().unwrap();
+        let zs = [0.0; 6];
+        for (dim, values, gradients) in [(2, 3, 6), (1, 6, 6), (3, 1, 6), (3, 3, 6), (3, 2, 5)] {
+            let points = Points::new(&zs, dim).unwrap();
+            let (mut values, mut gradients) = (vec![0.0; values], vec![0.0; gradients]);
+            if dim != 3 || values.len() != 2 {
+                let error = posterior.log_density_batch(points, &mut values);
+                assert!(matches!(error, Err(EvalError::Fatal(_))), "{dim} {error:?}");
+            }
+            let error = posterior.value_and_gradient_batch(points, &mut values, &mut gradients);
+            assert!(matches!(error, Err(EvalError::Fatal(_))), "{dim} {error:?}");
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "one number for each parameter")]
+    fn the_prior_of_half_a_point_is_not_asked_for() {
+        toy().unwrap().log_prior(&[1.0, 1.0]);
+    }
+
+    #[test]
+    #[should_panic(expected = "one number for each parameter")]
+    fn half_a_point_has_no_place_on_the_real_line() {
+        toy().unwrap().to_real_line(&[1.0, 1.0]);
     }
 
     #[test]

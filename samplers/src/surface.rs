@@ -70,7 +70,7 @@ pub struct Surface {
     pub log_density: Vec<f64>,
     /// How many cells, from the first, were evaluated: all, unless the run was cut short.
     pub evaluated: usize,
-    /// Evaluations spent.
+    /// Evaluations spent; where it was cut short, on the cells before that.
     pub evaluations: Evaluations,
     /// Why it ended.
     pub stop: StopReason,

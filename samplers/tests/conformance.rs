@@ -1,7 +1,7 @@
 //! Hold every sampler to the same promises.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use armilla_samplers::prelude::*;
 
@@ -234,6 +234,30 @@ fn failing_points_are_rejected_and_told() {
             )
             .unwrap();
         let weights = run.weights();
+        if let Some(estimate) = &run.estimate {
+            // The peak is where nothing fails; a prior even in ln b moves it by a hundredth in a.
+            let (a, b) = (estimate.x[0], estimate.x[1]);
+            assert!(
+                (a - 0.5).abs() < 0.03 && (b - 2.0).abs() < 0.2,
+                "{name}: {estimate:?}"
+            );
+            assert!(estimate.converged, "{name}: {estimate:?}");
+            assert!(
+                estimate
+                    .starts
+                    .iter()
+                    .flatten()
+                    .chain(&estimate.history)
+                    .all(|value| value.is_finite()),
+                "{name}: {estimate:?}"
+            );
+            let failed = estimate.starts.iter().filter(|start| start.is_none()).count();
+            let warned = run
+                .warnings
+                .iter()
+                .any(|warning| warning.contains("starts failed"));
+            assert_eq!(warned, failed > 0, "{name}");
+        }
         if run.approximation.is_none() {
             let failed = run
                 .draws()
@@ -320,7 +344,7 @@ fn no_draws_and_no_warmup_are_fine() {
 
 #[test]
 fn bad_settings_are_refused_in_words() {
-    let bad: Vec<Named<Posterior<Toy>>> = vec![
+    let mut bad: Vec<Named<Posterior<Toy>>> = vec![
         (
             "target_acceptance",
             Box::new(Hmc {
@@ -386,6 +410,24 @@ fn bad_settings_are_refused_in_words() {
             }),
         ),
     ];
+    let huge_memory = Lbfgs {
+        memory: usize::MAX,
+        ..Lbfgs::default()
+    };
+    bad.push((
+        "memory",
+        Box::new(Map {
+            optimiser: Optimiser::Lbfgs(huge_memory),
+            starts: 1,
+        }),
+    ));
+    bad.push((
+        "starts",
+        Box::new(Map {
+            starts: usize::MAX,
+            ..Map::default()
+        }),
+    ));
     for (word, sampler) in bad {
         let error = sampler.sample(&toy(Failure::Never), &options()).unwrap_err();
         assert!(
@@ -408,20 +450,95 @@ fn bad_settings_are_refused_in_words() {
 }
 
 #[test]
+fn more_draws_than_memory_holds_are_refused() {
+    let most = usize::MAX;
+    let too_much = [
+        (4, 0, most),
+        (4, most, 10),
+        (4, most - 10, 10),
+        (most, 10, 0),
+        (1 << 11, 10, 1 << 20),
+        (2, 10, most / 2),
+    ];
+    for (name, sampler) in samplers().into_iter().filter(|(name, _)| !name.contains("grid")) {
+        for (chains, warmup, draws) in too_much {
+            let run = RunOptions {
+                chains,
+                warmup,
+                draws,
+                ..options()
+            };
+            let error = sampler.sample(&toy(Failure::Never), &run).unwrap_err();
+            assert!(
+                matches!(&error, SampleError::Invalid(message) if message.contains("ask for fewer")),
+                "{name}: {error}"
+            );
+        }
+    }
+}
+
+#[test]
+fn without_warmup_paths_are_as_long_as_allowed() {
+    // A likelihood of a thousandth of the prior's width needs many small steps.
+    struct Narrow;
+    impl Likelihood for Narrow {
+        fn dim(&self) -> usize {
+            1
+        }
+        fn log_likelihood(&self, x: &[f64]) -> Result<f64, EvalError> {
+            Ok(-0.5 * (x[0] / 0.001).powi(2))
+        }
+    }
+    impl DifferentiableLikelihood for Narrow {
+        fn value_and_gradient(&self, x: &[f64], gradient: &mut [f64]) -> Result<f64, EvalError> {
+            gradient[0] = -x[0] / 1e-6;
+            self.log_likelihood(x)
+        }
+    }
+    let prior = Prior::new().with("a", Normal::new(0.0, 1.0).unwrap()).unwrap();
+    let run = RunOptions {
+        warmup: 0,
+        draws: 100,
+        chains: 1,
+        ..options()
+    };
+    let run = Hmc::default()
+        .sample(&Posterior::new(prior, Narrow).unwrap(), &run)
+        .unwrap();
+    // 64 leapfrogs a draw, and at most 61 gradients before the first.
+    assert!(run.evaluations.gradients > 6_000, "{:?}", run.evaluations);
+}
+
+#[test]
 fn progress_reaches_its_total() {
-    for (name, sampler) in samplers() {
-        let reached = Arc::new(AtomicUsize::new(0));
-        let seen = Arc::clone(&reached);
-        let progress: Arc<dyn Fn(Progress) + Send + Sync> = Arc::new(move |progress: Progress| {
-            assert!(progress.step <= progress.total);
-            seen.fetch_add(1, Ordering::Relaxed);
-        });
-        let run = RunOptions {
-            progress: Some(progress),
-            ..options()
-        };
-        sampler.sample(&toy(Failure::Never), &run).unwrap();
-        assert!(reached.load(Ordering::Relaxed) > 0, "{name}");
+    for failure in [Failure::Never, Failure::Partly] {
+        for (name, sampler) in samplers() {
+            let reports = Arc::new(Mutex::new(Vec::new()));
+            let seen = Arc::clone(&reports);
+            let progress: Arc<dyn Fn(Progress) + Send + Sync> =
+                Arc::new(move |progress: Progress| seen.lock().unwrap().push(progress));
+            let run = RunOptions {
+                progress: Some(progress),
+                ..options()
+            };
+            sampler.sample(&toy(failure), &run).unwrap();
+            let reports = reports.lock().unwrap();
+            let chains = match name {
+                "metropolis" | "hmc" => 3,
+                "grid" | "refined grid" => 1,
+                _ => 4,
+            };
+            for chain in 0..chains {
+                let of_chain = reports.iter().filter(|report| report.chain == chain);
+                let steps: Vec<usize> = of_chain.clone().map(|report| report.step).collect();
+                let total = of_chain.map(|report| report.total).next().unwrap();
+                assert_eq!(steps.iter().max(), Some(&total), "{name}");
+                // The cells of a grid are done in any order, the iterations of L-BFGS end early.
+                if !name.contains("grid") && !name.contains("lbfgs") {
+                    assert!(steps.into_iter().eq(1..=total), "{name}");
+                }
+            }
+        }
     }
 }
 

@@ -28,7 +28,11 @@ impl Windows {
         let (mut ends, mut at, mut length) = (Vec::new(), start, first);
         while at < last {
             // A window is extended to the end where the next one would not fit.
-            at = if at + 3 * length > last { last } else { at + length };
+            at = if at.saturating_add(length.saturating_mul(3)) > last {
+                last
+            } else {
+                at + length
+            };
             ends.push(at);
             length *= 2;
         }

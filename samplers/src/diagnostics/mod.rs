@@ -3,6 +3,7 @@
 //! All take the chains of one parameter and return `None` where the chains cannot be judged: fewer than
 //! four draws, unequal lengths, a value that is not finite, or no variation at all.
 
+mod autocovariance;
 mod ess;
 mod rhat;
 
@@ -54,7 +55,13 @@ fn rank_normalise(chains: &[Vec<f64>]) -> Vec<Vec<f64>> {
         .collect()
 }
 
+/// Exact where all values are the same, so that their variance is zero.
 fn mean(x: &[f64]) -> f64 {
+    if let Some((&first, rest)) = x.split_first()
+        && rest.iter().all(|&value| value == first)
+    {
+        return first;
+    }
     x.iter().sum::<f64>() / x.len() as f64
 }
 
@@ -108,12 +115,21 @@ pub(crate) mod tests {
     #[test]
     fn what_cannot_be_judged_is_none() {
         let constant = [vec![1.0; 100], vec![1.0; 100]];
+        // A tenth is no binary fraction: its sum rounds.
+        let tenth = [vec![0.1; 100], vec![0.1; 100]];
         let mut broken = ar1(1, 2, 100, 0.0);
         broken[1][50] = f64::NAN;
         let unequal = [vec![0.0, 1.0, 2.0, 3.0], vec![0.0, 1.0, 2.0, 3.0, 4.0]];
         let short = [vec![0.0, 1.0, 2.0]];
         let none: [Vec<f64>; 0] = [];
-        for chains in [&constant[..], &broken[..], &unequal[..], &short[..], &none[..]] {
+        for chains in [
+            &constant[..],
+            &tenth[..],
+            &broken[..],
+            &unequal[..],
+            &short[..],
+            &none[..],
+        ] {
             for judge in [rhat, split_rhat, ess_bulk, ess_tail, ess_mean, mcse_mean] {
                 assert_eq!(judge(chains), None);
             }

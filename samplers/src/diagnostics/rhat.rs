@@ -73,5 +73,7 @@ mod tests {
         let chains = [vec![0.0; 10], vec![1.0; 10]];
         assert_eq!(split_rhat(&chains), Some(f64::INFINITY));
         assert_eq!(rhat(&chains), Some(f64::INFINITY));
+        let chains = [vec![0.1; 10], vec![0.3; 10]];
+        assert_eq!(split_rhat(&chains), Some(f64::INFINITY));
     }
 }

@@ -77,6 +77,7 @@ impl Adam {
                     age = 0;
                     first.fill(0.0);
                     second.fill(0.0);
+                    report(iteration + 1, self.iterations);
                     continue;
                 }
             };

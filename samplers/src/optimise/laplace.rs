@@ -37,7 +37,8 @@ pub(super) struct Laplace {
     factor: DMatrix<f64>,
     /// Whether the optimum it was asked about is one.
     pub(super) converged: bool,
-    pub(super) warnings: Vec<String>,
+    /// Why the draws are not about that optimum, if they are not.
+    pub(super) warning: Option<String>,
 }
 
 /// Value, gradient and Hessian at a point.
@@ -137,7 +138,7 @@ pub(super) fn approximate<L: DifferentiableLikelihood>(
             value: -here.value,
             factor: here.factor(),
             converged,
-            warnings: Vec::new(),
+            warning: None,
         });
     }
     let posterior = Objective {
@@ -152,10 +153,6 @@ pub(super) fn approximate<L: DifferentiableLikelihood>(
     }
     let centre = trace.best.map_or_else(|| z.to_vec(), |(_, best)| best);
     let there = Curvature::at(&posterior, &centre)?;
-    let mut warnings: Vec<String> = edges
-        .iter()
-        .map(|name| format!("{name} ends at the edge of its prior: the maximum may lie beyond"))
-        .collect();
     let reason = if edges.is_empty() {
         "the data leave a direction open"
     } else {
@@ -166,16 +163,14 @@ pub(super) fn approximate<L: DifferentiableLikelihood>(
     } else {
         ", which has none either: its width is that of the prior"
     };
-    warnings.push(format!(
-        "{reason}, so the draws are about the peak of the whole posterior{rest}"
-    ));
+    let warning = format!("{reason}, so the draws are about the peak of the whole posterior{rest}");
     Ok(Laplace {
         terms: Terms::RealLine,
         centre,
         value: -there.value,
         factor: there.factor(),
         converged,
-        warnings,
+        warning: Some(warning),
     })
 }
 

@@ -35,6 +35,9 @@ const LEAST_GAIN: f64 = 1e-7;
 /// A gradient below this many nats per unit of z is none.
 const LEAST_GRADIENT: f64 = 1e-6;
 
+/// Far more past steps than help; memory for all of them is reserved.
+const MOST_MEMORY: usize = 10_000;
+
 struct Point {
     z: Vec<f64>,
     value: f64,
@@ -107,6 +110,11 @@ impl Lbfgs {
         if self.iterations == 0 || self.memory == 0 {
             return Err(SampleError::Invalid(format!(
                 "{self:?}: iterations and memory must be positive"
+            )));
+        }
+        if self.memory > MOST_MEMORY {
+            return Err(SampleError::Invalid(format!(
+                "{self:?}: memory is more than {MOST_MEMORY} steps: ask for fewer"
             )));
         }
         Ok(())

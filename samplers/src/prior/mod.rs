@@ -114,7 +114,11 @@ impl Prior {
     }
 
     /// ln p(x), normalised; `-inf` outside the support.
+    ///
+    /// # Panics
+    /// Where `x` has not as many numbers as there are parameters.
     pub fn ln_density(&self, x: &[f64]) -> f64 {
+        assert_eq!(x.len(), self.dim(), "one number for each parameter");
         self.distributions()
             .zip(x)
             .map(|(distribution, &x)| distribution.ln_density(x))

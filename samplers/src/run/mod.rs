@@ -11,6 +11,9 @@ use crate::error::SampleError;
 
 pub use summary::{ParameterSummary, Summary};
 
+/// More steps of a chain, or numbers drawn in all chains, than this are a mistake: they take 16 GB.
+const MOST_NUMBERS: usize = 1 << 31;
+
 /// How far a run has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
@@ -77,9 +80,30 @@ impl RunOptions {
         }
     }
 
-    pub(crate) fn check(&self) -> Result<(), SampleError> {
-        if self.chains == 0 {
+    /// Refuses what makes no sense, or more than memory holds, for `dim` parameters.
+    pub(crate) fn check(&self, dim: usize) -> Result<(), SampleError> {
+        let Self {
+            chains,
+            warmup,
+            draws,
+            ..
+        } = *self;
+        if chains == 0 {
             return Err(SampleError::Invalid("chains is 0: ask for at least one".into()));
+        }
+        if warmup.checked_add(draws).is_none_or(|steps| steps > MOST_NUMBERS) {
+            return Err(SampleError::Invalid(format!(
+                "warmup {warmup} and draws {draws} are more than {MOST_NUMBERS} steps: ask for fewer"
+            )));
+        }
+        // A chain takes memory even if it has no draws.
+        let numbers = chains
+            .checked_mul(draws.max(1))
+            .and_then(|all| all.checked_mul(dim.max(1)));
+        if numbers.is_none_or(|numbers| numbers > MOST_NUMBERS) {
+            return Err(SampleError::Invalid(format!(
+                "chains {chains} × draws {draws} × parameters {dim} are more than {MOST_NUMBERS} numbers: ask for fewer"
+            )));
         }
         Ok(())
     }
@@ -246,21 +270,61 @@ impl Run {
     }
 
     /// Parameter `index` of all draws, one vector per chain.
+    ///
+    /// # Panics
+    /// Where there is no such parameter.
     pub fn parameter(&self, index: usize) -> Vec<Vec<f64>> {
-        let column = |chain: &Chain| {
-            chain
-                .draws
-                .iter()
-                .skip(index)
-                .step_by(self.dim())
-                .copied()
-                .collect()
-        };
+        let dim = self.dim();
+        assert!(index < dim, "there is no parameter {index}: the run has {dim}");
+        let column = |chain: &Chain| chain.draws.iter().skip(index).step_by(dim).copied().collect();
         self.chains.iter().map(column).collect()
     }
 
     /// Means, quantiles, diagnostics and warnings.
     pub fn summary(&self) -> Summary {
         Summary::new(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn two_draws(names: &[&str]) -> Run {
+        Run {
+            method: "test".into(),
+            names: names.iter().map(|&name| name.into()).collect(),
+            chains: vec![Chain {
+                draws: vec![1.0, 2.0, 3.0, 4.0],
+                log_density: vec![0.0; 2],
+                log_weights: None,
+                steps: Vec::new(),
+                warmup_divergences: 0,
+                step_size: None,
+            }],
+            stop: StopReason::Completed,
+            evaluations: Evaluations::default(),
+            approximation: None,
+            estimate: None,
+            log_evidence: None,
+            warnings: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_parameter_is_a_column() {
+        assert_eq!(two_draws(&["a", "b"]).parameter(1), [[2.0, 4.0]]);
+    }
+
+    #[test]
+    #[should_panic(expected = "there is no parameter 2: the run has 2")]
+    fn a_parameter_too_far_is_not_that_of_another_draw() {
+        two_draws(&["a", "b"]).parameter(2);
+    }
+
+    #[test]
+    #[should_panic(expected = "there is no parameter 0: the run has 0")]
+    fn a_run_without_parameters_has_no_first() {
+        two_draws(&[]).parameter(0);
     }
 }

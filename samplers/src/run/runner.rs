@@ -36,7 +36,7 @@ pub(crate) trait Kernel<T: ?Sized>: Clone + Send + Sync {
 
 /// Tunes a kernel between the steps of the warm-up.
 pub(crate) trait Adaptation<T: ?Sized, K: Kernel<T>>: Clone + Send + Sync {
-    /// Called once the chain has a state.
+    /// Called once the chain has a state, if there is a warm-up.
     fn begin(&mut self, kernel: &mut K);
 
     /// Called after each warm-up step.
@@ -75,7 +75,7 @@ where
     K: Kernel<Counted<'t, T>>,
     A: Adaptation<Counted<'t, T>, K>,
 {
-    options.check()?;
+    options.check(target.dim())?;
     let chain = |index| run_chain(target, options, index, kernel.clone(), adaptation.clone());
     let outcomes: Vec<Result<Outcome, SampleError>> =
         (0..options.chains).into_par_iter().map(chain).collect();
@@ -137,7 +137,9 @@ where
         Err(SampleError::Eval(error)) => return stopped(chain, error),
         Err(error) => return Err(error),
     };
-    adaptation.begin(&mut kernel);
+    if options.warmup > 0 {
+        adaptation.begin(&mut kernel);
+    }
     for step in 1..=options.warmup {
         let tuned = kernel.step(target, &mut state, &mut rng).and_then(|report| {
             adaptation.update(&mut kernel, target, &state, &report, &mut rng)?;

@@ -148,10 +148,11 @@ impl Summary {
                 }
                 Some(_) => {}
             }
-            let ess = parameter
-                .ess
-                .zip(parameter.ess_tail)
-                .map(|(bulk, tail)| bulk.min(tail));
+            // Where one of them cannot be told, the other still speaks.
+            let ess = [parameter.ess, parameter.ess_tail]
+                .into_iter()
+                .flatten()
+                .reduce(f64::min);
             if let Some(ess) = ess.filter(|&ess| ess < needed) {
                 self.warnings.push(format!(
                     "{name} has only {ess:.0} effective draws, under {needed:.0}"
@@ -336,8 +337,16 @@ mod tests {
         apart[0].iter_mut().for_each(|x| *x += 3.0);
         assert!(warnings(&run(apart, None, true)).contains("a has not converged: R̂ is"));
         let slow = crate::diagnostics::tests::ar1(1, 2, 1000, 0.99);
-        assert!(warnings(&run(slow, None, true)).contains("effective draws, under 200"));
-        assert!(warnings(&run(vec![vec![1.0; 100]], None, true)).contains("cannot be judged"));
+        assert!(warnings(&run(slow.clone(), None, true)).contains("effective draws, under 200"));
+        // Two values, the greater more than 5% of the time: the tails cannot be told.
+        let two: Vec<Vec<f64>> = slow
+            .iter()
+            .map(|chain| chain.iter().map(|x| f64::from(u8::from(*x > 0.0))).collect())
+            .collect();
+        let run_of_two = run(two, None, true);
+        assert_eq!(run_of_two.summary().parameters[0].ess_tail, None);
+        assert!(warnings(&run_of_two).contains("effective draws, under 200"));
+        assert!(warnings(&run(vec![vec![0.1; 100]], None, true)).contains("cannot be judged"));
         assert!(warnings(&run(vec![vec![]], None, true)).contains("nothing was drawn"));
         let mut diverged = run(good, None, true);
         diverged.chains[0].steps[3].diverged = true;
