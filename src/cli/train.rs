@@ -47,10 +47,10 @@ pub(super) struct Train {
 
 /// A configuration with the keys that are changed most.
 const CONFIGURATION: &str = "  network:
-    unet: {channels: [16, 32, 48], time_dim: 64, outputs: 16, padding: circular}
+    unet: {channels: [8, 16, 32], time_dim: 64, outputs: 16, padding: circular}
     coefficient_widths: [64, 64]
   training:
-    {steps: 400, batch_size: 64, learning_rate: 0.003, augment: true}
+    {steps: 300, batch_size: 64, learning_rate: 0.003, augment: true}
   split: {train: 0.8, validation: 0.1, test: 0.1}
 ";
 
