@@ -70,7 +70,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             || drop(ops::conv2d(x.leaky_trace(), &weight, &bias, geometry).map(|y| y.sum().backward())),
             || {
                 drop(
-                    ops::conv2d::composed(x.leaky_trace(), &weight, &bias, geometry)
+                    ops::conv2d::composed(x.leaky_trace(), weight.retaped(), bias.retaped(), geometry)
                         .map(|y| y.sum().backward()),
                 )
             },
