@@ -11,10 +11,11 @@ use crate::run::Evaluations;
 /// An unnormalised log density over z on the real line, and the way from z to named parameters x in
 /// physical units. [`Posterior`](crate::Posterior) is one; a target of another kind can be too.
 pub trait Density: Send + Sync {
-    /// The number of parameters.
+    /// The number of unknowns: numbers of z.
     fn dim(&self) -> usize;
 
-    /// The names of the parameters.
+    /// The names of what a draw holds in physical units: parameters, then quantities kept with them. There
+    /// may be more or fewer of them than unknowns.
     fn names(&self) -> &[String];
 
     /// The log density in z (the Jacobian of the way to x included); `-inf` outside the support. Samplers
@@ -35,7 +36,7 @@ pub trait Density: Send + Sync {
         Ok(())
     }
 
-    /// Writes to `x` the parameters in physical units at `z`.
+    /// Writes to `x` what a draw holds in physical units at `z`: one number for each of `names()`.
     fn to_physical(&self, z: &[f64], x: &mut [f64]);
 
     /// ln |dx/dz|: the log density in z less this is the log density in x.
@@ -87,6 +88,15 @@ impl<'a, T: ?Sized> Counted<'a, T> {
         }
     }
 
+    /// Goes on counting.
+    pub(crate) fn resumed(target: &'a T, spent: Evaluations) -> Self {
+        Self {
+            target,
+            values: AtomicU64::new(spent.values),
+            gradients: AtomicU64::new(spent.gradients),
+        }
+    }
+
     pub(crate) fn evaluations(&self) -> Evaluations {
         Evaluations {
             values: self.values.load(Ordering::Relaxed),
@@ -120,7 +130,7 @@ impl<T: Density + ?Sized> Counted<'_, T> {
     }
 
     fn describe(&self, z: &[f64]) -> String {
-        let mut x = vec![0.0; z.len()];
+        let mut x = vec![0.0; self.names().len()];
         self.target.to_physical(z, &mut x);
         let pairs = self
             .names()

@@ -29,6 +29,9 @@ pub enum SampleError {
         /// What the last try gave.
         last: String,
     },
+    /// A file of the run could not be read or written; the text says which and why.
+    #[error("{0}")]
+    File(String),
     /// The density failed before anything was drawn.
     #[error("the density could not be evaluated: {0}")]
     Eval(#[from] EvalError),

@@ -262,7 +262,7 @@ impl<L: Likelihood> Chunks<'_, L> {
             }
         };
         let done = self.done.fetch_add(out.len(), Ordering::Relaxed) + out.len();
-        self.run.report(0, done, self.cells);
+        self.run.report(0, 1, done, self.cells);
 
         let mut skipped = None;
         for (x, value) in xs.chunks_exact(axes.len()).zip(out) {

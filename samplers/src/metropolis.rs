@@ -3,12 +3,13 @@
 use nalgebra::{DMatrix, DVector};
 use rand::RngExt;
 use rand_distr::StandardNormal;
+use serde::{Deserialize, Serialize};
 
 use crate::adapt::{DualAveraging, Moments, Windows};
 use crate::density::{Counted, Density};
 use crate::error::{EvalError, SampleError};
 use crate::rng::Stream;
-use crate::run::runner::{Adaptation, Kernel, run_chains};
+use crate::run::markov::{Adaptation, Kernel, run_chains};
 use crate::run::{Run, RunOptions, Step};
 use crate::sampler::Sampler;
 
@@ -27,7 +28,7 @@ pub struct MetropolisHastings {
 }
 
 /// The proposal.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 struct RandomWalk {
     scale: f64,
     /// The lower Cholesky factor of the covariance.
@@ -35,6 +36,7 @@ struct RandomWalk {
     thinning: usize,
 }
 
+#[derive(Serialize, Deserialize)]
 struct MetropolisState {
     z: Vec<f64>,
     log_density: f64,
@@ -43,15 +45,27 @@ struct MetropolisState {
 impl<T: Density + ?Sized> Kernel<T> for RandomWalk {
     type State = MetropolisState;
 
-    fn init(&mut self, target: &T, z: Vec<f64>, _rng: &mut Stream) -> Result<MetropolisState, EvalError> {
+    fn init(
+        &mut self,
+        target: &Counted<'_, T>,
+        z: Vec<f64>,
+        _rng: &mut Stream,
+    ) -> Result<MetropolisState, EvalError> {
         let log_density = target.log_density(&z)?;
         Ok(MetropolisState { z, log_density })
     }
 
-    fn step(&self, target: &T, state: &mut MetropolisState, rng: &mut Stream) -> Result<Step, EvalError> {
+    fn step(
+        &self,
+        target: &Counted<'_, T>,
+        state: &mut MetropolisState,
+        rng: &mut Stream,
+    ) -> Result<Step, EvalError> {
         let mut report = Step {
             acceptance: 0.0,
             diverged: false,
+            energy: None,
+            evaluations: self.thinning as u32,
         };
         for _ in 0..self.thinning {
             let noise = DVector::from_fn(state.z.len(), |_, _| rng.sample::<f64, _>(StandardNormal));
@@ -91,7 +105,7 @@ impl<T: Density + ?Sized> Kernel<T> for RandomWalk {
     }
 }
 
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 struct AdaptiveProposal {
     averaging: DualAveraging,
     target_acceptance: f64,
@@ -101,12 +115,12 @@ struct AdaptiveProposal {
 }
 
 impl<T: Density + ?Sized> Adaptation<T, RandomWalk> for AdaptiveProposal {
-    fn begin(&mut self, _kernel: &mut RandomWalk) {}
+    fn begin(&mut self, _kernel: &mut RandomWalk, _state: &MetropolisState) {}
 
     fn update(
         &mut self,
         kernel: &mut RandomWalk,
-        _target: &T,
+        _target: &Counted<'_, T>,
         state: &MetropolisState,
         step: &Step,
         _rng: &mut Stream,
@@ -168,12 +182,6 @@ impl<T: Density + ?Sized> Sampler<T> for MetropolisHastings {
             windows: Windows::new(run.warmup),
             step: 0,
         };
-        run_chains(
-            "Metropolis–Hastings",
-            &Counted::new(target),
-            run,
-            &kernel,
-            &adaptation,
-        )
+        run_chains("Metropolis–Hastings", self, target, run, kernel, adaptation)
     }
 }

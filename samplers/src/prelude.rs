@@ -9,5 +9,7 @@ pub use crate::metropolis::MetropolisHastings;
 pub use crate::optimise::{Adam, Lbfgs, Map, Mle, Optimiser};
 pub use crate::posterior::Posterior;
 pub use crate::prior::{Distribution, LogUniform, Normal, Prior, Uniform};
-pub use crate::run::{Progress, Run, RunOptions, StopReason, Summary};
+pub use crate::run::{
+    Checkpoint, Converged, Event, Observer, Progress, Run, RunOptions, StopReason, Summary,
+};
 pub use crate::sampler::Sampler;

@@ -2,10 +2,9 @@
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use armilla_models::likelihoods::{EvidenceBound, Reconstruction};
-use armilla_samplers::run::ProgressCallback;
+use armilla_samplers::run::progress_bars;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
@@ -118,16 +117,14 @@ impl Infer {
         spinner.finish_and_clear();
         let surrogate =
             surrogate.map_err(|e| Error::file(&self.data.data, format!("map {}: {e}", self.index)))?;
-        let bar = progress::bar(0, "inferring", true);
         let inference = infer_observation(
             &flow,
             &observation,
             &surrogate,
             &likelihood,
             &settings,
-            Some(self.watch(&bar)),
+            Some(progress_bars()),
         );
-        bar.finish_and_clear();
         let inference = inference?;
         inference.write(&mut folder)?;
         inference.draw(&flow, &observation, &mut folder)?;
@@ -196,24 +193,6 @@ impl Infer {
                     temperature: self.temperature.unwrap_or(default.temperature),
                     key,
                 })
-            }
-        })
-    }
-
-    /// What moves the bar: a grid says how far it is, chains and starts that they made a step.
-    fn watch(&self, bar: &indicatif::ProgressBar) -> ProgressCallback {
-        let (bar, method) = (bar.clone(), self.method);
-        let walkers = match method {
-            Method::Grid => 1,
-            Method::Mle => self.starts,
-            Method::Mh | Method::Hmc => self.chains,
-        };
-        Arc::new(move |progress| {
-            bar.set_length((progress.total * walkers) as u64);
-            if method == Method::Grid {
-                bar.set_position(progress.step as u64);
-            } else {
-                bar.inc(1);
             }
         })
     }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use armilla_models::likelihoods::Surrogate;
 use armilla_models::velocity::CoefficientNetwork;
 use armilla_samplers::optimise::Mle;
-use armilla_samplers::run::ProgressCallback;
+use armilla_samplers::run::Observer;
 use armilla_samplers::surface::Surface;
 use armilla_samplers::{
     DifferentiableLikelihood, Grid, Hmc, MetropolisHastings, Posterior, Run, RunOptions, Sampler,
@@ -131,7 +131,7 @@ pub fn infer<L: DifferentiableLikelihood>(
     likelihood: L,
     truth: Option<&[f64]>,
     settings: &InferSettings,
-    progress: Option<ProgressCallback>,
+    observer: Option<Observer>,
 ) -> Result<Inference> {
     let start = Instant::now();
     let posterior = Posterior::new(prior.prior()?, likelihood)?;
@@ -140,7 +140,8 @@ pub fn infer<L: DifferentiableLikelihood>(
         chains: settings.chains,
         warmup: settings.warmup,
         draws: settings.draws,
-        progress,
+        observer,
+        ..RunOptions::default()
     };
     let mut surface = None;
     let run = match settings.method {
@@ -179,10 +180,10 @@ pub fn infer_observation(
     surrogate: &Surrogate<CoefficientNetwork>,
     likelihood: &LikelihoodSettings,
     settings: &InferSettings,
-    progress: Option<ProgressCallback>,
+    observer: Option<Observer>,
 ) -> Result<Inference> {
     let prior = &flow.card().parameters;
-    let mut inference = infer(prior, surrogate, observation.truth.as_deref(), settings, progress)?;
+    let mut inference = infer(prior, surrogate, observation.truth.as_deref(), settings, observer)?;
     let report = &mut inference.report;
     report.data = Some(observation.file.clone());
     report.index = Some(observation.index);

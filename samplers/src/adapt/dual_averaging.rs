@@ -1,8 +1,10 @@
 //! Find the step size at which a wanted fraction of proposals is accepted.
 
+use serde::{Deserialize, Serialize};
+
 /// Dual averaging of ln(step size) (Hoffman & Gelman 2014, arXiv 1111.4246, section 3.2), with the
 /// constants of that paper.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct DualAveraging {
     target: f64,
     centre: f64,

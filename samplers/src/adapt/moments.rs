@@ -1,9 +1,10 @@
 //! Estimate means and covariances while draws arrive.
 
 use nalgebra::{DMatrix, DVector};
+use serde::{Deserialize, Serialize};
 
 /// Running mean and covariance (Welford 1962, doi:10.2307/1266577).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Moments {
     count: f64,
     mean: DVector<f64>,

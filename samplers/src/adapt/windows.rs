@@ -1,8 +1,10 @@
 //! Divide the warm-up into windows over which the shape of the posterior is estimated.
 
+use serde::{Deserialize, Serialize};
+
 /// The schedule of Stan (reference manual, "Automatic parameter tuning"): a fast start, slow windows of
 /// doubling length, each forgetting the one before, and a fast end.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Windows {
     start: usize,
     /// One past the last step of each slow window.

@@ -1,20 +1,22 @@
 //! Tune the step size and the metric of HMC during warm-up.
 
+use serde::{Deserialize, Serialize};
+
 use super::Hmc;
 use super::kernel::{HmcKernel, HmcState};
 use crate::adapt::{DualAveraging, Moments, Windows};
-use crate::density::DifferentiableDensity;
+use crate::density::{Counted, DifferentiableDensity};
 use crate::error::EvalError;
 use crate::rng::Stream;
 use crate::run::Step;
-use crate::run::runner::Adaptation;
+use crate::run::markov::Adaptation;
 
 /// The most leapfrog steps while the metric is unknown: a path length in the wrong units is not worth
 /// many gradients.
 const FIRST_LEAPFROGS: usize = 10;
 
 /// Dual averaging inside Stan's windows.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct HmcAdaptation {
     settings: Hmc,
     averaging: DualAveraging,
@@ -40,7 +42,7 @@ impl HmcAdaptation {
 }
 
 impl<T: DifferentiableDensity + ?Sized> Adaptation<T, HmcKernel> for HmcAdaptation {
-    fn begin(&mut self, kernel: &mut HmcKernel) {
+    fn begin(&mut self, kernel: &mut HmcKernel, _state: &HmcState) {
         kernel.max_leapfrogs = self.settings.max_leapfrogs.min(FIRST_LEAPFROGS);
         self.restart(kernel);
     }
@@ -48,7 +50,7 @@ impl<T: DifferentiableDensity + ?Sized> Adaptation<T, HmcKernel> for HmcAdaptati
     fn update(
         &mut self,
         kernel: &mut HmcKernel,
-        target: &T,
+        target: &Counted<'_, T>,
         state: &HmcState,
         step: &Step,
         rng: &mut Stream,

@@ -2,13 +2,14 @@
 
 use rand::RngExt;
 use rand_distr::StandardNormal;
+use serde::{Deserialize, Serialize};
 
 use super::Hmc;
-use crate::density::DifferentiableDensity;
+use crate::density::{Counted, DifferentiableDensity};
 use crate::error::EvalError;
 use crate::rng::Stream;
 use crate::run::Step;
-use crate::run::runner::Kernel;
+use crate::run::markov::Kernel;
 
 /// An energy error beyond which the integrator has left the level set for good (the bound of Stan).
 const DIVERGENCE: f64 = 1000.0;
@@ -16,7 +17,7 @@ const DIVERGENCE: f64 = 1000.0;
 const PATH_JITTER: f64 = 0.2;
 
 /// The leapfrog integrator with its step size and diagonal metric.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct HmcKernel {
     settings: Hmc,
     pub(super) step_size: f64,
@@ -26,7 +27,7 @@ pub(super) struct HmcKernel {
 }
 
 /// A point of the chain.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct HmcState {
     pub(super) z: Vec<f64>,
     log_density: f64,
@@ -79,7 +80,7 @@ impl HmcKernel {
     /// `leapfrogs` steps from `start`.
     fn trajectory<T: DifferentiableDensity + ?Sized>(
         &self,
-        target: &T,
+        target: &Counted<'_, T>,
         start: &HmcState,
         mut momentum: Vec<f64>,
         leapfrogs: usize,
@@ -111,7 +112,7 @@ impl HmcKernel {
     /// (Hoffman & Gelman 2014, algorithm 4).
     pub(super) fn find_step_size<T: DifferentiableDensity + ?Sized>(
         &mut self,
-        target: &T,
+        target: &Counted<'_, T>,
         state: &HmcState,
         rng: &mut Stream,
     ) -> Result<(), EvalError> {
@@ -144,7 +145,12 @@ impl HmcKernel {
 impl<T: DifferentiableDensity + ?Sized> Kernel<T> for HmcKernel {
     type State = HmcState;
 
-    fn init(&mut self, target: &T, z: Vec<f64>, rng: &mut Stream) -> Result<HmcState, EvalError> {
+    fn init(
+        &mut self,
+        target: &Counted<'_, T>,
+        z: Vec<f64>,
+        rng: &mut Stream,
+    ) -> Result<HmcState, EvalError> {
         let mut gradient = vec![0.0; z.len()];
         let log_density = target.value_and_gradient(&z, &mut gradient)?;
         let state = HmcState {
@@ -158,31 +164,38 @@ impl<T: DifferentiableDensity + ?Sized> Kernel<T> for HmcKernel {
         Ok(state)
     }
 
-    fn step(&self, target: &T, state: &mut HmcState, rng: &mut Stream) -> Result<Step, EvalError> {
+    fn step(
+        &self,
+        target: &Counted<'_, T>,
+        state: &mut HmcState,
+        rng: &mut Stream,
+    ) -> Result<Step, EvalError> {
         let momentum = self.momentum(rng);
         let leapfrogs = self.leapfrogs(rng);
+        let kinetic = self.kinetic_energy(&momentum);
+        let spent = target.evaluations().gradients;
         let end = self.trajectory(target, state, momentum, leapfrogs)?;
+        let evaluations = (target.evaluations().gradients - spent) as u32;
+        let energy = kinetic - state.log_density;
         let uniform = rng.random::<f64>();
-        Ok(match end {
+        let mut step = Step {
+            acceptance: 0.0,
+            diverged: false,
+            energy: Some(energy),
+            evaluations,
+        };
+        match end {
             End::At(proposal, error) => {
-                let acceptance = (-error).exp().min(1.0);
-                if uniform < acceptance {
+                step.acceptance = (-error).exp().min(1.0);
+                if uniform < step.acceptance {
                     *state = proposal;
-                }
-                Step {
-                    acceptance,
-                    diverged: false,
+                    step.energy = Some(energy + error);
                 }
             }
-            End::Outside => Step {
-                acceptance: 0.0,
-                diverged: false,
-            },
-            End::Diverged => Step {
-                acceptance: 0.0,
-                diverged: true,
-            },
-        })
+            End::Outside => {}
+            End::Diverged => step.diverged = true,
+        }
+        Ok(step)
     }
 
     fn position(state: &HmcState) -> (&[f64], f64) {

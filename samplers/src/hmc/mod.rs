@@ -3,9 +3,11 @@
 mod adaptation;
 mod kernel;
 
-use crate::density::{Counted, DifferentiableDensity};
+use serde::{Deserialize, Serialize};
+
+use crate::density::DifferentiableDensity;
 use crate::error::SampleError;
-use crate::run::runner::run_chains;
+use crate::run::markov::run_chains;
 use crate::run::{Run, RunOptions};
 use crate::sampler::Sampler;
 
@@ -18,7 +20,7 @@ use kernel::HmcKernel;
 /// During warm-up the step size aims at an acceptance by dual averaging (Hoffman & Gelman 2014, arXiv
 /// 1111.4246) and the diagonal metric follows the variances of the chain in Stan's windows. Path lengths
 /// are drawn at random, so that no direction comes full circle.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Hmc {
     /// The acceptance aimed at.
     pub target_acceptance: f64,
@@ -59,12 +61,6 @@ impl<T: DifferentiableDensity + ?Sized> Sampler<T> for Hmc {
         let dim = target.dim();
         let kernel = HmcKernel::new(*self, dim);
         let adaptation = HmcAdaptation::new(*self, dim, run.warmup);
-        run_chains(
-            "Hamiltonian Monte Carlo",
-            &Counted::new(target),
-            run,
-            &kernel,
-            &adaptation,
-        )
+        run_chains("Hamiltonian Monte Carlo", self, target, run, kernel, adaptation)
     }
 }

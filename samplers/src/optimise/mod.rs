@@ -216,7 +216,9 @@ fn maximise<L: DifferentiableLikelihood>(
     };
     let of_start = |index| {
         let z = start(&objective, run.seed, index)?;
-        Ok(optimiser.minimise(&objective, z, |step, total| run.report(index, step, total)))
+        Ok(optimiser.minimise(&objective, z, |step, total| {
+            run.report(index, starts, step, total)
+        }))
     };
     let traces: Vec<Result<Trace, SampleError>> = (0..starts).into_par_iter().map(of_start).collect();
 

@@ -1,116 +1,23 @@
 //! Hold what samplers are told and what they return: `RunOptions`, `Run`, `Summary`.
 
-pub(crate) mod runner;
+mod checkpoint;
+pub(crate) mod engine;
+pub(crate) mod markov;
+mod options;
+mod progress_bar;
 mod summary;
+pub(crate) mod table;
 
-use std::sync::Arc;
+use serde::{Deserialize, Serialize};
 
-use serde::Serialize;
+use crate::density::{Counted, Density};
 
-use crate::error::SampleError;
-
+pub use options::{Checkpoint, Converged, Event, Observer, Progress, RunOptions};
+pub use progress_bar::progress_bars;
 pub use summary::{ParameterSummary, Summary};
 
-/// More steps of a chain, or numbers drawn in all chains, than this are a mistake: they take 16 GB.
-const MOST_NUMBERS: usize = 1 << 31;
-
-/// How far a run has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
-    /// Which chain, or which start of an optimiser; 0 for a grid.
-    pub chain: usize,
-    /// Steps done: warm-up and draws, iterations, or cells.
-    pub step: usize,
-    /// Steps in all.
-    pub total: usize,
-}
-
-/// Called from worker threads after every step.
-pub type ProgressCallback = Arc<dyn Fn(Progress) + Send + Sync>;
-
-/// What every sampler is told.
-///
-/// ```
-/// use armilla_samplers::run::RunOptions;
-/// let run = RunOptions { seed: 7, draws: 500, ..RunOptions::default() };
-/// assert_eq!(run.chains, 4);
-/// ```
-#[derive(Clone)]
-pub struct RunOptions {
-    /// The only source of randomness.
-    pub seed: u64,
-    /// Independent chains, run in parallel.
-    pub chains: usize,
-    /// Steps per chain that tune the sampler and are thrown away.
-    pub warmup: usize,
-    /// Draws kept per chain.
-    pub draws: usize,
-    /// Called after every step.
-    pub progress: Option<ProgressCallback>,
-}
-
-impl Default for RunOptions {
-    fn default() -> Self {
-        Self {
-            seed: 0,
-            chains: 4,
-            warmup: 1000,
-            draws: 1000,
-            progress: None,
-        }
-    }
-}
-
-impl std::fmt::Debug for RunOptions {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RunOptions")
-            .field("seed", &self.seed)
-            .field("chains", &self.chains)
-            .field("warmup", &self.warmup)
-            .field("draws", &self.draws)
-            .finish_non_exhaustive()
-    }
-}
-
-impl RunOptions {
-    /// Calls `progress`, if there is one.
-    pub(crate) fn report(&self, chain: usize, step: usize, total: usize) {
-        if let Some(progress) = &self.progress {
-            progress(Progress { chain, step, total });
-        }
-    }
-
-    /// Refuses what makes no sense, or more than memory holds, for `dim` parameters.
-    pub(crate) fn check(&self, dim: usize) -> Result<(), SampleError> {
-        let Self {
-            chains,
-            warmup,
-            draws,
-            ..
-        } = *self;
-        if chains == 0 {
-            return Err(SampleError::Invalid("chains is 0: ask for at least one".into()));
-        }
-        if warmup.checked_add(draws).is_none_or(|steps| steps > MOST_NUMBERS) {
-            return Err(SampleError::Invalid(format!(
-                "warmup {warmup} and draws {draws} are more than {MOST_NUMBERS} steps: ask for fewer"
-            )));
-        }
-        // A chain takes memory even if it has no draws.
-        let numbers = chains
-            .checked_mul(draws.max(1))
-            .and_then(|all| all.checked_mul(dim.max(1)));
-        if numbers.is_none_or(|numbers| numbers > MOST_NUMBERS) {
-            return Err(SampleError::Invalid(format!(
-                "chains {chains} × draws {draws} × parameters {dim} are more than {MOST_NUMBERS} numbers: ask for fewer"
-            )));
-        }
-        Ok(())
-    }
-}
-
 /// Evaluations spent, over all chains.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evaluations {
     /// Densities without a gradient.
     pub values: u64,
@@ -118,11 +25,24 @@ pub struct Evaluations {
     pub gradients: u64,
 }
 
+impl std::ops::AddAssign for Evaluations {
+    fn add_assign(&mut self, other: Self) {
+        self.values += other.values;
+        self.gradients += other.gradients;
+    }
+}
+
 /// Why a run ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StopReason {
     /// All that was asked for was done.
     Completed,
+    /// The chains were good enough before that.
+    Converged,
+    /// The time was up; what was drawn is kept.
+    TimeLimit,
+    /// It was asked to stop; what was drawn is kept.
+    Interrupted,
     /// The target failed for good; what was drawn before is kept.
     Fatal {
         /// The first chain (or start) that met the failure.
@@ -133,16 +53,20 @@ pub enum StopReason {
 }
 
 /// What one step of a chain did.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Step {
     /// The probability with which the proposal was accepted.
     pub acceptance: f64,
     /// Whether the proposal failed: a recoverable error, or an energy that ran away.
     pub diverged: bool,
+    /// The energy of the accepted point, where the method has momenta.
+    pub energy: Option<f64>,
+    /// Evaluations of the density that the step took.
+    pub evaluations: u32,
 }
 
 /// The draws of one chain.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Chain {
     /// Draws × parameters in physical units, one draw after the other.
     pub draws: Vec<f64>,
@@ -169,6 +93,21 @@ impl Chain {
         self.log_density.is_empty()
     }
 
+    /// Adds the draw at z.
+    pub(crate) fn push_z<T: Density + ?Sized>(
+        &mut self,
+        target: &Counted<'_, T>,
+        z: &[f64],
+        log_density: f64,
+        step: Step,
+    ) {
+        let start = self.draws.len();
+        self.draws.resize(start + target.names().len(), 0.0);
+        target.to_physical(z, &mut self.draws[start..]);
+        self.log_density.push(log_density - target.ln_jacobian(z));
+        self.steps.push(step);
+    }
+
     /// The mean probability of acceptance over the draws.
     pub fn acceptance(&self) -> Option<f64> {
         let sum: f64 = self.steps.iter().map(|step| step.acceptance).sum();
@@ -182,7 +121,7 @@ impl Chain {
 }
 
 /// The best point an optimiser found.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
     /// The point in physical units.
     pub x: Vec<f64>,
@@ -203,7 +142,7 @@ pub struct Estimate {
 }
 
 /// What every sampler returns: named draws, and how they came about.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Run {
     /// The method, in words.
     pub method: String,
@@ -297,10 +236,7 @@ mod tests {
             chains: vec![Chain {
                 draws: vec![1.0, 2.0, 3.0, 4.0],
                 log_density: vec![0.0; 2],
-                log_weights: None,
-                steps: Vec::new(),
-                warmup_divergences: 0,
-                step_size: None,
+                ..Chain::default()
             }],
             stop: StopReason::Completed,
             evaluations: Evaluations::default(),

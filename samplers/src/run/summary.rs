@@ -286,7 +286,7 @@ mod tests {
             steps: vec![
                 Step {
                     acceptance: 0.5,
-                    diverged: false
+                    ..Step::default()
                 };
                 if markov { draws.len() } else { 0 }
             ],

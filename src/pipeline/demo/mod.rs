@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use armilla_models::likelihoods::EvidenceBound;
 use armilla_models::train::Event;
-use armilla_samplers::run::Progress;
+use armilla_samplers::run::{Event as RunEvent, Observer};
 
 pub use report::{Comparison, DemoReport, Seconds};
 
@@ -150,12 +150,14 @@ pub fn demo(
     let prior = &flow.card().parameters;
     let watch = || {
         let observe = observe.clone();
-        let report = move |progress: Progress| {
-            observe(DemoProgress::Another {
-                total: progress.total,
-            })
-        };
-        Some(Arc::new(report) as armilla_samplers::run::ProgressCallback)
+        let report: Observer = Arc::new(move |event| {
+            if let RunEvent::Step(progress) = event {
+                observe(DemoProgress::Another {
+                    total: progress.total,
+                });
+            }
+        });
+        Some(report)
     };
     observe(DemoProgress::Stage("exact"));
     let map: Vec<f64> = observation.map.iter().map(|&x| f64::from(x)).collect();

@@ -1,9 +1,13 @@
 //! Hold every sampler to the same promises.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+mod samplers;
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use armilla_samplers::prelude::*;
+
+use samplers::{Named, samplers};
 
 /// A correlated normal likelihood that can be made to fail.
 struct Toy {
@@ -67,51 +71,13 @@ impl DifferentiableLikelihood for Toy {
     }
 }
 
-type Named<T> = (&'static str, Box<dyn Sampler<T> + Sync>);
-
-fn samplers() -> Vec<Named<Posterior<Toy>>> {
-    let adam = Optimiser::Adam(Adam {
-        iterations: 200,
-        ..Adam::default()
-    });
-    vec![
-        ("metropolis", Box::new(MetropolisHastings::default())),
-        ("hmc", Box::new(Hmc::default())),
-        ("grid", Box::new(Grid::new(20))),
-        (
-            "refined grid",
-            Box::new(Grid {
-                refine: true,
-                batch_size: 7,
-                ..Grid::new(12)
-            }),
-        ),
-        ("mle lbfgs", Box::new(Mle::default())),
-        (
-            "mle adam",
-            Box::new(Mle {
-                optimiser: adam,
-                ..Mle::default()
-            }),
-        ),
-        ("map lbfgs", Box::new(Map::default())),
-        (
-            "map adam",
-            Box::new(Map {
-                optimiser: adam,
-                ..Map::default()
-            }),
-        ),
-    ]
-}
-
 fn options() -> RunOptions {
     RunOptions {
         seed: 11,
         chains: 3,
         warmup: 120,
         draws: 80,
-        progress: None,
+        ..RunOptions::default()
     }
 }
 
@@ -515,21 +481,20 @@ fn progress_reaches_its_total() {
         for (name, sampler) in samplers() {
             let reports = Arc::new(Mutex::new(Vec::new()));
             let seen = Arc::clone(&reports);
-            let progress: Arc<dyn Fn(Progress) + Send + Sync> =
-                Arc::new(move |progress: Progress| seen.lock().unwrap().push(progress));
+            let observer: Observer = Arc::new(move |event| {
+                if let Event::Step(progress) = event {
+                    seen.lock().unwrap().push(*progress);
+                }
+            });
             let run = RunOptions {
-                progress: Some(progress),
+                observer: Some(observer),
                 ..options()
             };
             sampler.sample(&toy(failure), &run).unwrap();
             let reports = reports.lock().unwrap();
-            let chains = match name {
-                "metropolis" | "hmc" => 3,
-                "grid" | "refined grid" => 1,
-                _ => 4,
-            };
-            for chain in 0..chains {
-                let of_chain = reports.iter().filter(|report| report.chain == chain);
+            let workers = reports[0].workers;
+            for worker in 0..workers {
+                let of_chain = reports.iter().filter(|report| report.worker == worker);
                 let steps: Vec<usize> = of_chain.clone().map(|report| report.step).collect();
                 let total = of_chain.map(|report| report.total).next().unwrap();
                 assert_eq!(steps.iter().max(), Some(&total), "{name}");
@@ -554,4 +519,53 @@ fn a_likelihood_behind_a_pointer_samples_as_well() {
     assert!(bits(&direct) == bits(&Hmc::default().sample(&boxed, &options()).unwrap()));
     let density: &dyn DifferentiableDensity = &boxed;
     assert!(bits(&direct) == bits(&Hmc::default().sample(density, &options()).unwrap()));
+}
+
+#[test]
+fn a_run_cut_short_goes_on_to_the_same_bits() {
+    for (name, sampler) in samplers() {
+        let whole = sampler.sample(&toy(Failure::Partly), &options()).unwrap();
+        for most in [1, 100, 333] {
+            let folder = tempfile::tempdir().unwrap();
+            let checkpoint = Some(Checkpoint {
+                every: std::time::Duration::ZERO,
+                ..Checkpoint::new(folder.path())
+            });
+            let (steps, interrupt) = (AtomicUsize::new(0), Arc::new(AtomicBool::new(false)));
+            let flag = Arc::clone(&interrupt);
+            let observer: Observer = Arc::new(move |event| {
+                if matches!(event, Event::Step(_)) && steps.fetch_add(1, Ordering::Relaxed) + 1 >= most {
+                    flag.store(true, Ordering::Relaxed);
+                }
+            });
+            let cut = RunOptions {
+                checkpoint: checkpoint.clone(),
+                interrupt: Some(interrupt),
+                observer: Some(observer),
+                ..options()
+            };
+            let cut = sampler.sample(&toy(Failure::Partly), &cut).unwrap();
+            assert!(
+                matches!(cut.stop, StopReason::Interrupted | StopReason::Completed),
+                "{name}: {:?}",
+                cut.stop
+            );
+            let resumed = RunOptions {
+                checkpoint,
+                ..options()
+            };
+            let resumed = sampler.sample(&toy(Failure::Partly), &resumed).unwrap();
+            assert!(
+                bits(&resumed) == bits(&whole),
+                "{name} resumed after {most} steps differs"
+            );
+            assert_eq!(resumed.evaluations, whole.evaluations, "{name}");
+            assert_eq!(resumed.stop, StopReason::Completed, "{name}");
+            assert_eq!(
+                format!("{:?}", resumed.summary()),
+                format!("{:?}", whole.summary()),
+                "{name}"
+            );
+        }
+    }
 }

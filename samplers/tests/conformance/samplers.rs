@@ -1,0 +1,43 @@
+//! List every sampler that keeps the promises.
+
+use armilla_samplers::prelude::*;
+
+use crate::Toy;
+
+pub type Named<T> = (&'static str, Box<dyn Sampler<T> + Sync>);
+
+pub fn samplers() -> Vec<Named<Posterior<Toy>>> {
+    let adam = Optimiser::Adam(Adam {
+        iterations: 200,
+        ..Adam::default()
+    });
+    vec![
+        ("metropolis", Box::new(MetropolisHastings::default())),
+        ("hmc", Box::new(Hmc::default())),
+        ("grid", Box::new(Grid::new(20))),
+        (
+            "refined grid",
+            Box::new(Grid {
+                refine: true,
+                batch_size: 7,
+                ..Grid::new(12)
+            }),
+        ),
+        ("mle lbfgs", Box::new(Mle::default())),
+        (
+            "mle adam",
+            Box::new(Mle {
+                optimiser: adam,
+                ..Mle::default()
+            }),
+        ),
+        ("map lbfgs", Box::new(Map::default())),
+        (
+            "map adam",
+            Box::new(Map {
+                optimiser: adam,
+                ..Map::default()
+            }),
+        ),
+    ]
+}
