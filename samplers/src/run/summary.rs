@@ -115,6 +115,13 @@ impl Summary {
             self.warnings
                 .push(format!("the run was cut short in chain {chain}: {message}"));
         }
+        match self.stop {
+            StopReason::TimeLimit => self.warnings.push("the time was up before all was drawn".into()),
+            StopReason::Interrupted => self
+                .warnings
+                .push("the run was interrupted before all was drawn".into()),
+            _ => {}
+        }
         if run.estimate.as_ref().is_some_and(|estimate| !estimate.converged) {
             self.warnings
                 .push("the optimiser has not converged: allow more iterations".into());
