@@ -37,6 +37,7 @@ pub mod bijector;
 pub mod density;
 pub mod diagnostics;
 pub mod error;
+pub mod export;
 pub mod grid;
 pub mod hmc;
 pub mod likelihood;
