@@ -106,7 +106,7 @@ mod tests {
             let expected = (1.0 + phi) / (1.0 - phi);
             // Sokal's variance of the time over its square: 2 (2 × window + 1) / draws.
             let error = (2.0 * (2.0 * WINDOW * expected + 1.0) / 80_000.0).sqrt();
-            // What lies beyond the window is a fraction exp(-5/2 × …) of the time, under a percent.
+            // Less than a hundredth of the time lies beyond the window.
             assert!(
                 (time / expected - 1.0).abs() < 5.0 * error + 0.01,
                 "{phi}: {time}"
