@@ -11,3 +11,7 @@ pub use crate::posterior::Posterior;
 pub use crate::prior::{Distribution, LogUniform, Normal, Prior, Uniform};
 pub use crate::run::{Progress, Run, RunOptions, StopReason, Summary};
 pub use crate::sampler::Sampler;
+pub use crate::stochastic::{
+    CorrelatedLikelihood, DifferentiableStochasticLikelihood, LogEstimate, NoiseKey, StochasticLikelihood,
+    Unbiased,
+};
