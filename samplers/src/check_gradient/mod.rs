@@ -169,10 +169,12 @@ fn join(names: &[String], x: &[f64]) -> String {
     pairs.collect::<Vec<_>>().join(", ")
 }
 
+type ValueAndGradient<'a> = dyn Fn(&[f64], &mut [f64]) -> Result<f64, EvalError> + 'a;
+
 /// A function with a gradient, whatever it belongs to.
 struct Function<'a> {
     value: &'a dyn Fn(&[f64]) -> Result<f64, EvalError>,
-    both: &'a dyn Fn(&[f64], &mut [f64]) -> Result<f64, EvalError>,
+    both: &'a ValueAndGradient<'a>,
     place: &'a dyn Fn(&[f64]) -> String,
 }
 

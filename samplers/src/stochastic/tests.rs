@@ -159,14 +159,9 @@ fn frozen_batches_are_loops() {
 #[test]
 fn frozen_gradients_meet_finite_differences() {
     let frozen = LATENT.frozen(NoiseKey::new(9));
-    let h = 1e-5;
-    for x in [-1.0, 0.3, 2.0] {
-        let mut gradient = [0.0];
-        frozen.value_and_gradient(&[x], &mut gradient).unwrap();
-        let at = |x: f64| frozen.log_likelihood(&[x]).unwrap();
-        let numerical = (at(x + h) - at(x - h)) / (2.0 * h);
-        assert!((numerical - gradient[0]).abs() < 1e-8, "{numerical} {gradient:?}");
-    }
+    let xs = Points::new(&[-1.0, 0.3, 2.0], 1).unwrap();
+    let check = crate::check_gradient::check_likelihood_gradient(&frozen, xs).unwrap();
+    assert!(check.passed(), "{check}");
 }
 
 #[test]
