@@ -78,8 +78,9 @@ pub enum Verdict {
 
 /// Compares the gradient of `density` with finite differences of its `log_density` at `points` draws from the
 /// prior, on the real line. The differences are central, extrapolated to a step of zero from steps over which
-/// the log density changes by about one (Ridders 1982, doi:10.1016/S0141-1195(82)80057-0), and so is judged
-/// how far to trust them.
+/// the log density changes by about one (Ridders 1982, doi:10.1016/S0141-1195(82)80057-0); what
+/// scatter is left between the finest steps, as from single precision, says how far to trust them. Each
+/// derivative costs about twenty evaluations of the log density.
 ///
 /// The gradient is handed over full of NaN: a derivative that is not written, or added to what was there,
 /// shows.
