@@ -34,6 +34,7 @@
 
 mod adapt;
 pub mod bijector;
+pub mod check_gradient;
 pub mod density;
 pub mod diagnostics;
 pub mod error;
@@ -45,21 +46,26 @@ pub mod metropolis;
 mod normal_quantile;
 pub mod optimise;
 pub mod posterior;
+pub mod predictive;
 pub mod prelude;
 pub mod prior;
 pub mod rng;
 pub mod run;
 pub mod sampler;
+pub mod stochastic;
 pub mod surface;
 
+pub use check_gradient::check_gradient;
 pub use density::{Density, DifferentiableDensity};
 pub use error::{EvalError, SampleError};
 pub use grid::Grid;
 pub use hmc::Hmc;
-pub use likelihood::{DifferentiableLikelihood, Likelihood, Points};
+pub use likelihood::{DifferentiableLikelihood, Generative, Likelihood, Points};
 pub use metropolis::MetropolisHastings;
 pub use optimise::{Map, Mle};
 pub use posterior::Posterior;
+pub use predictive::{posterior_predictive, prior_predictive};
 pub use prior::Prior;
 pub use run::{Run, RunOptions};
 pub use sampler::Sampler;
+pub use stochastic::{NoiseKey, StochasticLikelihood};
