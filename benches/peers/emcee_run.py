@@ -2,11 +2,15 @@
 
 from common import Run, arguments, main  # first: it sets the threads of the linear algebra
 
+import logging
 from functools import partial
 from time import perf_counter
 
 import emcee
 import numpy as np
+
+# R-hat tells of chains that are too short.
+logging.getLogger("emcee.autocorr").setLevel(logging.ERROR)
 
 WALKERS = 32
 # Warm-up steps per step kept.
