@@ -1,14 +1,21 @@
 //! Map the real line onto the support of a parameter: `Affine`, `Log`, `Interval`, `LogInterval`.
 
 mod affine;
+mod cholesky_correlation;
 mod interval;
 mod log;
 mod log_interval;
+mod ordered;
+mod simplex;
+mod support;
+mod vector_support;
 
 pub use affine::Affine;
 pub use interval::Interval;
 pub use log::Log;
 pub use log_interval::LogInterval;
+pub use support::Support;
+pub use vector_support::VectorSupport;
 
 /// A smooth increasing map from z on the real line to x in physical units.
 ///

@@ -1,20 +1,16 @@
 //! Name parameters and say what is known of them beforehand: `Uniform`, `LogUniform`, `Normal`, and
 //! `Prior`, their product.
 
-mod log_uniform;
-mod normal;
-mod uniform;
-
 use std::sync::Arc;
 
 use rand::Rng;
 
-use crate::bijector::Bijector;
+use crate::bijector::{Bijector, Support};
+use crate::distribution::Univariate;
 use crate::error::SampleError;
+use crate::number::{Dual, Number};
 
-pub use log_uniform::LogUniform;
-pub use normal::Normal;
-pub use uniform::Uniform;
+pub use crate::distribution::{LogUniform, Normal, Uniform};
 
 /// A normalised density of one parameter in physical units.
 pub trait Distribution: std::fmt::Debug + Send + Sync {
@@ -39,6 +35,76 @@ pub trait Distribution: std::fmt::Debug + Send + Sync {
     /// Whether a grid should step evenly in ln x rather than in x.
     fn is_logarithmic(&self) -> bool {
         false
+    }
+}
+
+impl<U: Univariate<Number = f64> + 'static> Distribution for U {
+    fn ln_density(&self, x: f64) -> f64 {
+        Univariate::ln_density(self, x)
+    }
+    fn ln_density_derivative(&self, x: f64) -> f64 {
+        Univariate::ln_density(self, Dual::<1>::variable(x, 0)).gradient[0]
+    }
+    fn sample(&self, rng: &mut dyn Rng) -> f64 {
+        Univariate::sample(self, rng)
+    }
+    fn quantile(&self, p: f64) -> f64 {
+        Univariate::quantile(self, p)
+    }
+    fn support(&self) -> (f64, f64) {
+        Univariate::support(self).bounds()
+    }
+    fn bijector(&self) -> Box<dyn Bijector> {
+        Box::new(Standardised::new(self))
+    }
+    fn is_logarithmic(&self) -> bool {
+        matches!(Univariate::support(self), Support::Decades(..))
+    }
+}
+
+/// The map onto the support of a distribution, shifted and scaled so that z is of order one.
+#[derive(Debug)]
+struct Standardised {
+    support: Support,
+    shift: f64,
+    scale: f64,
+}
+
+impl Standardised {
+    fn new(distribution: &impl Univariate<Number = f64>) -> Self {
+        let support = distribution.support();
+        // The mass between one standard deviation below the median of a normal distribution and one above.
+        let at = |p| support.unconstrain(distribution.quantile(p));
+        let (low, high) = (at(0.158_655_253_931_457_05), at(0.841_344_746_068_542_9));
+        let (shift, scale) = match support {
+            Support::Between(..) | Support::Decades(..) => (0.0, 1.0),
+            _ => (at(0.5), 0.5 * (high - low)),
+        };
+        Self { support, shift, scale }
+    }
+
+    fn at(&self, z: f64) -> (Dual<1>, Dual<1>) {
+        let (x, ln_jacobian) =
+            self.support.cast().constrain(Dual::variable(z, 0) * self.scale + self.shift);
+        (x, ln_jacobian + self.scale.ln())
+    }
+}
+
+impl Bijector for Standardised {
+    fn forward(&self, z: f64) -> f64 {
+        self.at(z).0.value()
+    }
+    fn inverse(&self, x: f64) -> f64 {
+        (self.support.unconstrain(x) - self.shift) / self.scale
+    }
+    fn derivative(&self, z: f64) -> f64 {
+        self.at(z).0.gradient[0]
+    }
+    fn ln_jacobian(&self, z: f64) -> f64 {
+        self.at(z).1.value()
+    }
+    fn ln_jacobian_derivative(&self, z: f64) -> f64 {
+        self.at(z).1.gradient[0]
     }
 }
 
@@ -158,16 +224,6 @@ impl Prior {
     }
 }
 
-/// Refuses bounds that are not finite, out of order, or too far apart for their difference to be a number.
-fn check_bounds(kind: &str, low: f64, high: f64) -> Result<(), SampleError> {
-    if low.is_finite() && high.is_finite() && low < high && (high - low).is_finite() {
-        return Ok(());
-    }
-    Err(SampleError::Invalid(format!(
-        "{kind}({low}, {high}): give finite bounds, the smaller one first"
-    )))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,7 +247,7 @@ mod tests {
         (0..=n).map(|i| weight(i) * f(at(i))).sum::<f64>() * h / 3.0
     }
 
-    fn check(distribution: &dyn Distribution, low: f64, high: f64) {
+    fn check(distribution: impl Distribution, low: f64, high: f64) {
         let density = |x: f64| distribution.ln_density(x).exp();
         assert!(
             (integrate(density, low, high) - 1.0).abs() < QUADRATURE,
@@ -231,9 +287,9 @@ mod tests {
 
     #[test]
     fn every_density_is_normalised_and_agrees_with_its_draws() -> Result<(), SampleError> {
-        check(&Uniform::new(0.1, 0.5)?, 0.1, 0.5);
-        check(&LogUniform::new(0.25, 4.0)?, 0.25, 4.0);
-        check(&Normal::new(-1.0, 0.3)?, -1.0 - 12.0 * 0.3, -1.0 + 12.0 * 0.3);
+        check(Uniform::new(0.1, 0.5)?, 0.1, 0.5);
+        check(LogUniform::new(0.25, 4.0)?, 0.25, 4.0);
+        check(Normal::new(-1.0, 0.3)?, -1.0 - 12.0 * 0.3, -1.0 + 12.0 * 0.3);
         Ok(())
     }
 
