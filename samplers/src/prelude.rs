@@ -8,6 +8,6 @@ pub use crate::likelihood::{DifferentiableLikelihood, Likelihood, Points};
 pub use crate::metropolis::MetropolisHastings;
 pub use crate::optimise::{Adam, Lbfgs, Map, Mle, Optimiser};
 pub use crate::posterior::Posterior;
-pub use crate::prior::{Distribution, LogUniform, Normal, Prior, Uniform};
+pub use crate::prior::{LogUniform, Normal, Prior, Uniform};
 pub use crate::run::{Progress, Run, RunOptions, StopReason, Summary};
 pub use crate::sampler::Sampler;
