@@ -1,7 +1,6 @@
 //! Sample densities and priors of one's own, which may return anything.
 
-use armilla_samplers::distribution::{Support, Univariate};
-use armilla_samplers::number::Number;
+use armilla_samplers::distribution::Support;
 use armilla_samplers::prelude::*;
 use rand::Rng;
 

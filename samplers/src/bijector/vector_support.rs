@@ -24,7 +24,7 @@ pub enum VectorSupport {
     /// So many positive numbers that sum to 1: the softmax of an orthonormal basis of what sums to 0
     /// (the isometric log-ratio; Egozcue et al. 2003, doi:10.1023/A:1023818214614).
     Simplex(usize),
-    /// So many increasing numbers: the logarithms of the steps between them are free.
+    /// So many increasing numbers: the first and the logarithms of the steps between them are free.
     Ordered(usize),
     /// The Cholesky factor of a correlation matrix of so many variables, its lower triangle row by row
     /// with the diagonal: canonical partial correlations, each the tanh of a free number (Lewandowski,

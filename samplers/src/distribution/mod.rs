@@ -1,5 +1,16 @@
 //! Say how probable numbers are: one file for each distribution, all of them generic over the
 //! [`Number`](crate::number::Number) of their parameters, so that these can be unknown too.
+//!
+//! | of | |
+//! |---|---|
+//! | any number | [`Normal`], [`StudentT`], [`Cauchy`], [`Laplace`], [`TruncatedNormal`], [`Flat`] |
+//! | a positive number | [`LogNormal`], [`Gamma`], [`InverseGamma`], [`Exponential`], [`HalfNormal`], [`HalfCauchy`], [`HalfFlat`] |
+//! | a number between bounds | [`Uniform`], [`LogUniform`], [`Beta`], [`TruncatedNormal`] |
+//! | several numbers | [`MultivariateNormal`], [`Dirichlet`], [`LkjCholesky`], [`Ordered`] |
+//! | counts, for data | [`Poisson`], [`NegativeBinomial`], [`Binomial`], [`Bernoulli`] |
+//!
+//! Each has `new` for parameters that are known, which it checks, and `of` for those that are not; only
+//! [`Flat`] and [`HalfFlat`] have nothing to check.
 
 mod bernoulli;
 mod beta;
@@ -99,12 +110,12 @@ pub trait Univariate: Copy + Debug + Send + Sync {
 }
 
 /// The distribution of several numbers together.
+#[allow(clippy::len_without_is_empty)] // Of no numbers there is no distribution.
 pub trait Multivariate: Debug + Send + Sync {
     /// The number of its parameters.
     type Number: Number;
 
     /// How many numbers a draw has.
-    #[allow(clippy::len_without_is_empty)] // None would be no distribution.
     fn len(&self) -> usize;
 
     /// ln p(x) of `len()` numbers, normalised; `-inf` outside the support. Where some of them determine

@@ -18,8 +18,6 @@ pub trait GenericLikelihood: Send + Sync {
 /// allocating, in one pass for each dozen beyond.
 ///
 /// ```
-/// use armilla_samplers::distribution::{Normal, Univariate};
-/// use armilla_samplers::number::{AutoDiff, GenericLikelihood, Number};
 /// use armilla_samplers::prelude::*;
 ///
 /// /// Measurements of `mean` with an unknown error `sd`.

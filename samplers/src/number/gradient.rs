@@ -98,4 +98,30 @@ mod tests {
             }
         }
     }
+
+    /// `cargo test -- --ignored --nocapture width`: how many derivatives a pass should carry.
+    #[test]
+    #[ignore = "measures"]
+    fn the_width_of_a_pass() {
+        fn time<const W: usize>(x: &[f64]) -> f64 {
+            let mut derivatives = vec![0.0; x.len()];
+            let rounds = (0..7).map(|_| {
+                let start = std::time::Instant::now();
+                for _ in 0..1000 {
+                    for (index, chunk) in derivatives.chunks_mut(W).enumerate() {
+                        std::hint::black_box(pass::<W, _>(&Ring, std::hint::black_box(x), index * W, chunk));
+                    }
+                }
+                start.elapsed().as_nanos() as f64 / 1000.0
+            });
+            rounds.fold(f64::MAX, f64::min)
+        }
+        for dim in [24, 48, 96] {
+            let x = vec![0.3; dim];
+            let [four, eight, twelve, sixteen] =
+                [time::<4>(&x), time::<8>(&x), time::<12>(&x), time::<16>(&x)];
+            println!("{dim}: by 4 {four:.0} ns, by 8 {eight:.0}, by 12 {twelve:.0}, by 16 {sixteen:.0}");
+            assert!(twelve < four, "{dim}");
+        }
+    }
 }
