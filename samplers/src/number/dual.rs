@@ -37,7 +37,10 @@ impl<const N: usize> Dual<N> {
 
     #[inline(always)]
     fn zip(self, other: Self, value: f64, derivative: impl Fn(f64, f64) -> f64) -> Self {
-        let gradient = std::array::from_fn(|i| derivative(self.gradient[i], other.gradient[i]));
+        let mut gradient = self.gradient;
+        for (a, b) in gradient.iter_mut().zip(&other.gradient) {
+            *a = derivative(*a, *b);
+        }
         Self { value, gradient }
     }
 }
@@ -49,10 +52,11 @@ impl<const N: usize> Number for Dual<N> {
     }
     #[inline(always)]
     fn chain(self, value: f64, derivative: f64) -> Self {
-        Self {
-            value,
-            gradient: self.gradient.map(|g| derivative * g),
+        let mut gradient = self.gradient;
+        for g in &mut gradient {
+            *g *= derivative;
         }
+        Self { value, gradient }
     }
 }
 
@@ -199,14 +203,20 @@ impl<const N: usize> Div<Dual<N>> for f64 {
 impl<const N: usize> AddAssign for Dual<N> {
     #[inline(always)]
     fn add_assign(&mut self, other: Self) {
-        *self = *self + other;
+        self.value += other.value;
+        for (a, b) in self.gradient.iter_mut().zip(&other.gradient) {
+            *a += b;
+        }
     }
 }
 
 impl<const N: usize> SubAssign for Dual<N> {
     #[inline(always)]
     fn sub_assign(&mut self, other: Self) {
-        *self = *self - other;
+        self.value -= other.value;
+        for (a, b) in self.gradient.iter_mut().zip(&other.gradient) {
+            *a -= b;
+        }
     }
 }
 
@@ -221,6 +231,10 @@ impl<const N: usize> Sum for Dual<N> {
     #[inline(always)]
     fn sum<I: Iterator<Item = Self>>(terms: I) -> Self {
         // −0, as the standard library starts from: the sum of one term is that term.
-        terms.fold(Self::from(-0.0), |sum, term| sum + term)
+        let mut sum = Self::from(-0.0);
+        for term in terms {
+            sum += term;
+        }
+        sum
     }
 }

@@ -27,8 +27,8 @@ pub trait Differentiable {
 ///     }
 /// }
 /// let mut derivatives = [0.0; 2];
-/// assert_eq!(gradient(&Norm, &[3.0, 4.0], &mut derivatives), 5.0);
-/// assert_eq!(derivatives, [0.6, 0.8]);
+/// assert_eq!(gradient(&Norm, &[6.0, 8.0], &mut derivatives), 10.0);
+/// assert!((derivatives[0] - 0.6).abs() < 1e-15 && (derivatives[1] - 0.8).abs() < 1e-15);
 /// ```
 pub fn gradient<F: Differentiable + ?Sized>(f: &F, x: &[f64], gradient: &mut [f64]) -> f64 {
     assert_eq!(gradient.len(), x.len(), "one derivative for each variable");
