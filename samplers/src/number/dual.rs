@@ -23,7 +23,10 @@ impl<const N: usize> Dual<N> {
     /// Variable number `index` at `value`. An index of N or more makes a constant.
     #[inline(always)]
     pub fn variable(value: f64, index: usize) -> Self {
-        Self { value, gradient: std::array::from_fn(|i| f64::from(u8::from(i == index))) }
+        Self {
+            value,
+            gradient: std::array::from_fn(|i| f64::from(u8::from(i == index))),
+        }
     }
 
     /// All N variables.
@@ -46,14 +49,20 @@ impl<const N: usize> Number for Dual<N> {
     }
     #[inline(always)]
     fn chain(self, value: f64, derivative: f64) -> Self {
-        Self { value, gradient: self.gradient.map(|g| derivative * g) }
+        Self {
+            value,
+            gradient: self.gradient.map(|g| derivative * g),
+        }
     }
 }
 
 impl<const N: usize> From<f64> for Dual<N> {
     #[inline(always)]
     fn from(value: f64) -> Self {
-        Self { value, gradient: [0.0; N] }
+        Self {
+            value,
+            gradient: [0.0; N],
+        }
     }
 }
 
@@ -118,7 +127,10 @@ impl<const N: usize> Add<f64> for Dual<N> {
     type Output = Self;
     #[inline(always)]
     fn add(self, other: f64) -> Self {
-        Self { value: self.value + other, ..self }
+        Self {
+            value: self.value + other,
+            ..self
+        }
     }
 }
 
@@ -126,7 +138,10 @@ impl<const N: usize> Sub<f64> for Dual<N> {
     type Output = Self;
     #[inline(always)]
     fn sub(self, other: f64) -> Self {
-        Self { value: self.value - other, ..self }
+        Self {
+            value: self.value - other,
+            ..self
+        }
     }
 }
 

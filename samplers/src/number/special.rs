@@ -46,7 +46,11 @@ pub(super) fn ln_normal_cdf(x: f64) -> (f64, f64) {
     }
     let upper = 0.5 * libm::erfc(x * FRAC_1_SQRT_2);
     // Above 0 what is missing to 1 has the digits.
-    let ln_cdf = if x > 0.0 { (-upper).ln_1p() } else { (0.5 * libm::erfc(-x * FRAC_1_SQRT_2)).ln() };
+    let ln_cdf = if x > 0.0 {
+        (-upper).ln_1p()
+    } else {
+        (0.5 * libm::erfc(-x * FRAC_1_SQRT_2)).ln()
+    };
     (ln_cdf, (ln_density - ln_cdf).exp())
 }
 
@@ -68,7 +72,10 @@ mod tests {
             (1e-3, -1_000.575_571_931_812_2),
             (1e10, 1e10f64.ln() - 0.5e-10),
         ] {
-            assert!((digamma(x) - expected).abs() < CLOSED_FORM * expected.abs().max(1.0), "{x}");
+            assert!(
+                (digamma(x) - expected).abs() < CLOSED_FORM * expected.abs().max(1.0),
+                "{x}"
+            );
         }
         assert!(digamma(0.0).is_nan() && digamma(-1.0).is_nan());
     }
