@@ -7,7 +7,7 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::{Error, Expr, RangeLimits, Result, Stmt, Type, Visibility};
 
 use crate::kinds::{Kind, Kinds};
-use crate::syntax::{Body, Define, Distribution, Model, Place, Statement, Tilde};
+use crate::syntax::{Body, Constraint, Define, Distribution, Model, Place, Statement, Tilde, Weighted};
 
 /// What surrounds a statement.
 #[derive(Clone, Copy, PartialEq)]
@@ -125,6 +125,8 @@ pub fn expand(model: Model) -> Result<TokenStream> {
                 #derived_tuple: &Self::Derived,
                 #interpreter: &mut __Interpreter,
             ) -> ::core::result::Result<(), #library::EvalError> {
+                #[allow(unused_imports)]
+                use #library::{distribution::Univariate as _, number::Number as _};
                 #given_bindings
                 #derived_bindings
                 #body
@@ -243,32 +245,32 @@ impl Expander {
         }
     }
 
-    /// `Normal::<number>::of(mean, sd)`
-    fn distribution(&mut self, distribution: Distribution) -> TokenStream {
-        let span = distribution.span();
-        let Distribution { path, arguments, .. } = distribution;
-        let mut arguments: Vec<Expr> = arguments.into_iter().collect();
-        for argument in &mut arguments {
-            self.kinds.rewrite_number(argument);
+    /// `Normal::<number>::of(mean, sd)`, or a mixture of them, on `bounds`.
+    fn distribution(&mut self, mut terms: Vec<Weighted>, bounds: Option<Bounds>) -> TokenStream {
+        let library = self.library.clone();
+        let mut bounds = bounds;
+        let expressions = terms.iter_mut().flat_map(|term| term.weight.iter_mut().chain(&mut term.distribution.arguments));
+        let mut constant = true;
+        for expression in expressions.chain(bounds.iter_mut().flat_map(|bounds| &mut bounds.values)) {
+            self.kinds.rewrite_number(expression);
+            constant &= self.kinds.of(expression).is_constant();
         }
-        let generic = path
-            .segments
-            .last()
-            .is_some_and(|segment| segment.arguments.is_none());
         // Constants have no derivatives to carry.
-        let constant = arguments
-            .iter()
-            .all(|argument| self.kinds.of(argument).is_constant());
-        let number = if constant {
-            quote!(f64)
-        } else {
-            self.number.clone()
-        };
-        let of = Ident::new("of", span);
-        if generic {
-            quote_spanned!(span=> #path::<#number>::#of(#(#arguments),*))
-        } else {
-            quote_spanned!(span=> #path::#of(#(#arguments),*))
+        let number = if constant { quote!(f64) } else { self.number.clone() };
+        let made: Vec<_> = terms.into_iter().map(|term| (term.weight, made(term.distribution, &number))).collect();
+        let mut made = made.into_iter().rev();
+        let (mut weight, mut distribution) = made.next().unwrap_or_default();
+        for (next, term) in made {
+            let rest = weight.unwrap_or_else(|| syn::parse_quote!(1.0));
+            distribution = quote!(#library::model::Mixture::<_, _, #number>::of(#next, #term, #rest, #distribution));
+            weight = Some(syn::parse_quote!((#next + #rest)));
+        }
+        match bounds {
+            Some(Bounds { kind, values }) => quote!(#library::model::Bounded::of(
+                #distribution,
+                #library::bijector::Support::<#number>::#kind(#(::core::convert::Into::into(#values)),*),
+            )),
+            None => distribution,
         }
     }
 
@@ -277,16 +279,16 @@ impl Expander {
             name,
             place,
             constraint,
-            distribution,
+            distributions,
         } = tilde;
-        if let Some((constraint, _)) = constraint {
+        if let Some(Constraint::Vector(constraint, _) | Constraint::Bounds(constraint, _)) = constraint {
             return Err(Error::new(
                 constraint.span(),
                 format!("`{name}` is data: only unknowns are constrained"),
             ));
         }
         let (library, interpreter) = (self.library.clone(), self.interpreter.clone());
-        let span = hygienic(distribution.span());
+        let span = hygienic(distributions[0].distribution.span());
         let text = name.to_string();
         // The value's span is the name's: what is no number is told there.
         let observe = |distribution: TokenStream, indices: &[Ident], value: TokenStream| {
@@ -300,14 +302,14 @@ impl Expander {
         };
         match place {
             Place::Whole => {
-                let distribution = self.distribution(distribution);
+                let distribution = self.distribution(distributions, None);
                 Ok(observe(distribution, &[], name.to_token_stream()))
             }
             Place::Each { index, mut range } => {
                 self.kinds.rewrite(&mut range);
                 let mark = self.kinds.enter();
                 self.kinds.bind(&index, Kinds::of_index(&range));
-                let distribution = self.distribution(distribution);
+                let distribution = self.distribution(distributions, None);
                 let mut value = syn::parse_quote_spanned!(name.span()=> #name[#index]);
                 self.kinds.rewrite(&mut value);
                 self.kinds.leave(mark);
@@ -328,7 +330,7 @@ impl Expander {
                     names.push(at);
                 }
                 self.kinds.rewrite(&mut value);
-                let distribution = self.distribution(distribution);
+                let distribution = self.distribution(distributions, None);
                 let observe = observe(distribution, &names, value.to_token_stream());
                 Ok(quote!({ #bindings #observe }))
             }
@@ -340,7 +342,7 @@ impl Expander {
             name,
             place,
             constraint,
-            distribution,
+            distributions,
         } = tilde;
         if within != Within::Nothing {
             let message = format!(
@@ -358,17 +360,16 @@ impl Expander {
             self.number.clone(),
         );
         let storage = Ident::new("storage", Span::mixed_site());
-        let span = hygienic(distribution.span());
+        let span = hygienic(distributions[0].distribution.span());
         let text = name.to_string();
-        if let Some((constraint, mut length)) = constraint {
+        let mut bounds = None;
+        if let Some(Constraint::Bounds(constraint, values)) = constraint {
+            bounds = Some(Bounds::new(constraint, values)?);
+        } else if let Some(Constraint::Vector(constraint, mut length)) = constraint {
             let kind = match constraint.to_string().as_str() {
                 "ordered" => quote!(Ordered),
                 "simplex" => quote!(Simplex),
-                _ => {
-                    let message =
-                        format!("there is no constraint `{constraint}`: there are `ordered` and `simplex`");
-                    return Err(Error::new(constraint.span(), message));
-                }
+                _ => return Err(unknown_constraint(&constraint)),
             };
             if !matches!(place, Place::Whole) {
                 return Err(Error::new(
@@ -377,18 +378,18 @@ impl Expander {
                 ));
             }
             self.kinds.rewrite(&mut length);
-            let distribution = self.distribution(distribution);
+            let distribution = self.distribution(distributions, None);
             self.kinds.bind(&name, Kind::vector(Kind::Number));
             return Ok(quote_spanned! {span=>
                 let distribution = #distribution;
-                let support = #library::distribution::VectorSupport::#kind(#length);
+                let support = #library::bijector::VectorSupport::#kind(#length);
                 let #storage = #interpreter.constrained(#text, support, &distribution)?;
                 let #name: &[#number] = &#storage;
             });
         }
         match place {
             Place::Whole => {
-                let distribution = self.distribution(distribution);
+                let distribution = self.distribution(distributions, bounds);
                 // The distribution decides whether this is a number or a vector.
                 self.kinds.bind(&name, Kind::Number);
                 Ok(quote_spanned! {span=>
@@ -411,14 +412,13 @@ impl Expander {
                     ));
                 };
                 self.kinds.rewrite(length);
-                let distribution = self.distribution(distribution);
+                let distribution = self.distribution(distributions, bounds);
                 self.kinds.bind(&name, Kind::vector(Kind::Number));
                 Ok(quote_spanned! {span=>
                     let distribution = #distribution;
                     let mut #storage = #interpreter.space(#length)?;
                     for index in 0..#storage.len() {
-                        let place = #library::model::Place::new(#text, &[index]);
-                        #storage[index] = #interpreter.number(place, &distribution)?;
+                        #storage[index] = #interpreter.number(#library::model::Place::new(#text, &[index]), &distribution)?;
                     }
                     let #name: &[#number] = &#storage;
                 })
@@ -428,7 +428,7 @@ impl Expander {
                 let mark = self.kinds.enter();
                 self.kinds.bind(&name, Kind::vector(Kind::Number));
                 self.kinds.bind(&index, Kind::Integer);
-                let distribution = self.distribution(distribution);
+                let distribution = self.distribution(distributions, bounds);
                 self.kinds.leave(mark);
                 self.kinds.bind(&name, Kind::vector(Kind::Number));
                 Ok(quote_spanned! {span=>
@@ -439,8 +439,7 @@ impl Expander {
                             let #name: &[#number] = &#storage[..#index];
                             #distribution
                         };
-                        let place = #library::model::Place::new(#text, &[#index]);
-                        #storage[#index] = #interpreter.number(place, &distribution)?;
+                        #storage[#index] = #interpreter.number(#library::model::Place::new(#text, &[#index]), &distribution)?;
                     }
                     let #name: &[#number] = &#storage;
                 })
@@ -541,6 +540,45 @@ impl Expander {
             }
         }
     }
+}
+
+/// `Normal::<number>::of(mean, sd)`
+fn made(distribution: Distribution, number: &TokenStream) -> TokenStream {
+    let span = distribution.span();
+    let Distribution { path, arguments, .. } = distribution;
+    let arguments = arguments.into_iter();
+    let generic = path.segments.last().is_some_and(|segment| segment.arguments.is_none());
+    let generic = generic.then(|| quote!(::<#number>));
+    let of = Ident::new("of", span);
+    quote_spanned!(span=> #path #generic::#of(#(#arguments),*))
+}
+
+/// Where an unknown lives, if not where its distribution does.
+struct Bounds {
+    kind: Ident,
+    values: Vec<Expr>,
+}
+
+impl Bounds {
+    fn new(name: Ident, values: Vec<Expr>) -> Result<Self> {
+        let (kind, count) = match name.to_string().as_str() {
+            "above" => ("Above", 1),
+            "below" => ("Below", 1),
+            "between" => ("Between", 2),
+            _ => return Err(unknown_constraint(&name)),
+        };
+        if values.len() != count {
+            return Err(Error::new(name.span(), format!("`{name}` has {count} bounds, {} are given", values.len())));
+        }
+        Ok(Self { kind: Ident::new(kind, Span::mixed_site()), values })
+    }
+}
+
+fn unknown_constraint(name: &Ident) -> Error {
+    let message = format!(
+        "there is no constraint `{name}`: there are `above(a)`, `below(b)`, `between(a, b)`, `ordered[n]` and `simplex[n]`"
+    );
+    Error::new(name.span(), message)
 }
 
 /// Where an expression begins.

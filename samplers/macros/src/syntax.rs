@@ -4,7 +4,7 @@ use proc_macro2::{Ident, Span};
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
-use syn::{Attribute, Error, Expr, Field, Pat, Path, Result, Stmt, Token, Type, Visibility, token};
+use syn::{Attribute, BinOp, Error, Expr, Field, Pat, Path, Result, Stmt, Token, Type, Visibility, token};
 
 /// `$crate; pub struct Name { data } statements`.
 pub struct Model {
@@ -56,8 +56,21 @@ pub struct Body {
 pub struct Tilde {
     pub name: Ident,
     pub place: Place,
+    pub constraint: Option<Constraint>,
+    /// One, or the terms of a mixture.
+    pub distributions: Vec<Weighted>,
+}
+
+pub enum Constraint {
     /// `: ordered[2]`
-    pub constraint: Option<(Ident, Expr)>,
+    Vector(Ident, Box<Expr>),
+    /// `: between(0, 1)`
+    Bounds(Ident, Vec<Expr>),
+}
+
+/// `Normal(0, 1)`, or `0.5 * Normal(0, 1)`.
+pub struct Weighted {
+    pub weight: Option<Expr>,
     pub distribution: Distribution,
 }
 
@@ -189,25 +202,28 @@ impl Parse for Tilde {
         if input.peek(Token![:]) {
             input.parse::<Token![:]>()?;
             let kind: Ident = input.parse()?;
-            if !input.peek(token::Bracket) {
-                return Err(Error::new(
-                    kind.span(),
-                    format!("a constraint has a length, as in `{name}: {kind}[2]`"),
-                ));
-            }
-            let length;
-            syn::bracketed!(length in input);
-            constraint = Some((kind, length.parse()?));
+            let content;
+            constraint = Some(if input.peek(token::Bracket) {
+                syn::bracketed!(content in input);
+                Constraint::Vector(kind, content.parse()?)
+            } else if input.peek(token::Paren) {
+                syn::parenthesized!(content in input);
+                let bounds = Punctuated::<Expr, Token![,]>::parse_terminated(&content)?;
+                Constraint::Bounds(kind, bounds.into_iter().collect())
+            } else {
+                let message = "a constraint is one of `above(a)`, `below(b)`, `between(a, b)`, `ordered[n]`, `simplex[n]`";
+                return Err(Error::new(kind.span(), message));
+            });
         }
         input.parse::<Token![~]>()?;
-        let distribution = input.parse()?;
+        let start = input.span();
+        let mut distributions = Vec::new();
+        flatten(input.parse().map_err(|_| Error::new(start, EXPECTED))?, &mut distributions)?;
+        if let [Weighted { weight: Some(weight), .. }] = &distributions[..] {
+            return Err(Error::new_spanned(weight, "a mixture has two terms or more"));
+        }
         semicolon(input)?;
-        Ok(Self {
-            name,
-            place,
-            constraint,
-            distribution,
-        })
+        Ok(Self { name, place, constraint, distributions })
     }
 }
 
@@ -257,25 +273,40 @@ impl Parse for Place {
     }
 }
 
-impl Parse for Distribution {
-    fn parse(input: ParseStream) -> Result<Self> {
-        let expected = "expected a distribution, as in `mu ~ Normal(0, 5);`";
-        let start = input.span();
-        let path: Path = input
-            .call(Path::parse_mod_style)
-            .map_err(|_| Error::new(start, expected))?;
-        if !input.peek(token::Paren) {
-            return Err(Error::new(start, expected));
+const EXPECTED: &str = "expected a distribution, as in `mu ~ Normal(0, 5);`";
+
+/// The terms of a sum.
+fn flatten(expr: Expr, terms: &mut Vec<Weighted>) -> Result<()> {
+    match expr {
+        Expr::Binary(binary) if matches!(binary.op, BinOp::Add(_)) => {
+            flatten(*binary.left, terms)?;
+            flatten(*binary.right, terms)?;
         }
-        let content;
-        let parentheses = syn::parenthesized!(content in input);
-        let arguments = Punctuated::parse_terminated(&content)?;
-        Ok(Self {
-            path,
-            parentheses,
-            arguments,
-        })
+        Expr::Binary(binary) if matches!(binary.op, BinOp::Mul(_)) => {
+            let distribution = distribution(*binary.right)?;
+            terms.push(Weighted { weight: Some(*binary.left), distribution });
+        }
+        expr => terms.push(Weighted { weight: None, distribution: distribution(expr)? }),
     }
+    let plain = terms.iter().position(|term| term.weight.is_none());
+    match plain {
+        Some(i) if terms.len() > 1 => {
+            let message = "a term of a mixture has a weight: `0.3 * Normal(0, 1) + 0.7 * Normal(0, 5)`";
+            Err(Error::new(terms[i].distribution.span(), message))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn distribution(expr: Expr) -> Result<Distribution> {
+    let error = Error::new_spanned(&expr, EXPECTED);
+    let Expr::Call(call) = expr else {
+        return Err(error);
+    };
+    let Expr::Path(path) = *call.func else {
+        return Err(error);
+    };
+    Ok(Distribution { path: path.path, parentheses: call.paren_token, arguments: call.args })
 }
 
 fn semicolon(input: ParseStream) -> Result<()> {

@@ -36,6 +36,8 @@
 //! | `eta[8] ~ Normal(0, 1);` | a vector of unknowns, all of one distribution |
 //! | `x[t in 0..n] ~ Normal(f(t), 1);` | one of its own for each, which may use the elements before: `x[t - 1]` |
 //! | `mu: ordered[2] ~ Normal(0, 2);` | a vector under a constraint: `ordered` or `simplex` |
+//! | `b: between(0, 1 - a) ~ Flat();` | an unknown within bounds: `above`, `below` or `between`; its density is not renormalised |
+//! | `y ~ p * Normal(a, s) + (1 - p) * Normal(b, s);` | a mixture |
 //! | `y ~ Normal(mu, sigma);` | an observation: `y` is data. All numbers of `y`, or the vector, as the distribution wants |
 //! | `y[j in 0..n] ~ Normal(theta[j], 1);` | an observation for each |
 //! | `y[i][j] ~ Normal(theta, 1);` | an observation, in a loop for instance |
@@ -93,8 +95,10 @@
 //! # Ok::<(), SampleError>(())
 //! ```
 
+mod bounded;
 mod draws;
 mod log_density;
+mod mixture;
 mod posterior;
 mod structure;
 mod walk;
@@ -110,6 +114,11 @@ use crate::number::Dual;
 
 pub use draws::NamedDraws;
 pub use posterior::ModelPosterior;
+
+#[doc(hidden)]
+pub use bounded::Bounded;
+#[doc(hidden)]
+pub use mixture::Mixture;
 
 #[doc(hidden)]
 pub use armilla_samplers_macros::model as __model;
