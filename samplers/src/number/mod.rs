@@ -4,6 +4,7 @@
 mod autodiff;
 mod dual;
 mod gradient;
+mod jet;
 mod special;
 
 use std::fmt::Debug;
@@ -13,6 +14,7 @@ use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
 pub use autodiff::{AutoDiff, GenericLikelihood};
 pub use dual::Dual;
 pub use gradient::{Differentiable, gradient};
+pub use jet::Jet;
 
 /// A real number, with or without derivatives. Comparisons look at the value alone.
 ///
