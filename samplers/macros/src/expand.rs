@@ -32,7 +32,7 @@ struct Expander {
 pub fn expand(model: Model) -> Result<TokenStream> {
     let library = model.library.to_token_stream();
     // Type parameters know no hygiene: their names must not be those of the model's types.
-    let number = quote!(#library::number::Jet<__PAIRS>);
+    let number = quote!(#library::number::Dual<__WIDTH>);
     let mut expander = Expander {
         kinds: Kinds::new(library.clone(), number.clone()),
         interpreter: Ident::new("interpreter", Span::mixed_site()),
@@ -120,7 +120,7 @@ pub fn expand(model: Model) -> Result<TokenStream> {
             }
 
             #[inline(always)]
-            fn run<const __PAIRS: usize, __Interpreter: #library::model::Interpreter<__PAIRS>>(
+            fn run<const __WIDTH: usize, __Interpreter: #library::model::Interpreter<__WIDTH>>(
                 &self,
                 #derived_tuple: &Self::Derived,
                 #interpreter: &mut __Interpreter,

@@ -97,14 +97,14 @@ mod tests {
         contains("let b = a.powi(2);", "let b = a.powi(2);");
         contains("add (1 - a).ln();", "(1.0 - a).ln()");
         contains("let b = if a > 0 { 1 } else { 2 };", "From<f64>>::from(0.0) { 1 } else { 2 }");
-        contains("let mut b = 0.0; b += 2 * y;", "let mut b = <library::number::Jet<__PAIRS> as");
+        contains("let mut b = 0.0; b += 2 * y;", "let mut b = <library::number::Dual<__WIDTH> as");
         contains("for i in 0..n { let c = i * a; }", "let c = (i as f64) * a;");
     }
 
     #[test]
     fn constants_carry_no_derivatives() {
         contains("b ~ Normal(0, y);", "Normal::<f64>::of(0.0, y)");
-        contains("b ~ Normal(a, y);", "Normal::<library::number::Jet<__PAIRS> >::of(a, y)");
+        contains("b ~ Normal(a, y);", "Normal::<library::number::Dual<__WIDTH> >::of(a, y)");
     }
 
     #[test]

@@ -4,43 +4,43 @@ use super::{Interpreter, Place, constant, other_length};
 use crate::bijector::VectorSupport;
 use crate::distribution::{Multivariate, Univariate};
 use crate::error::EvalError;
-use crate::number::Jet;
+use crate::number::Dual;
 
-/// Sums the log density at z, with the derivatives in twice `PAIRS` of its numbers.
-pub(super) struct LogDensity<'a, const PAIRS: usize> {
+/// Sums the log density at z, with the derivatives in `WIDTH` of its numbers.
+pub(super) struct LogDensity<'a, const WIDTH: usize> {
     z: &'a [f64],
     /// The number of z that the first derivative is in.
     first: usize,
     /// How many numbers of z are used.
     used: usize,
     /// What vectors are made of.
-    space: &'a mut [Jet<PAIRS>],
-    sum: Jet<PAIRS>,
+    space: &'a mut [Dual<WIDTH>],
+    sum: Dual<WIDTH>,
 }
 
-impl<'a, const PAIRS: usize> LogDensity<'a, PAIRS> {
+impl<'a, const WIDTH: usize> LogDensity<'a, WIDTH> {
     #[inline(always)]
-    pub(super) fn new(z: &'a [f64], first: usize, space: &'a mut [Jet<PAIRS>]) -> Self {
-        Self { z, first, used: 0, space, sum: Jet::from(0.0) }
+    pub(super) fn new(z: &'a [f64], first: usize, space: &'a mut [Dual<WIDTH>]) -> Self {
+        Self { z, first, used: 0, space, sum: Dual::from(0.0) }
     }
 
     /// The log density, once the model has run.
     #[inline(always)]
-    pub(super) fn sum(self) -> Result<Jet<PAIRS>, EvalError> {
+    pub(super) fn sum(self) -> Result<Dual<WIDTH>, EvalError> {
         if self.used == self.z.len() { Ok(self.sum) } else { Err(changed()) }
     }
 
     #[inline(always)]
-    fn next(&mut self) -> Result<Jet<PAIRS>, EvalError> {
+    fn next(&mut self) -> Result<Dual<WIDTH>, EvalError> {
         let Some(&z) = self.z.get(self.used) else {
             return Err(changed());
         };
-        let z = Jet::variable(z, self.used.wrapping_sub(self.first));
+        let z = Dual::variable(z, self.used.wrapping_sub(self.first));
         self.used += 1;
         Ok(z)
     }
 
-    fn constrain(&mut self, support: VectorSupport) -> Result<&'a mut [Jet<PAIRS>], EvalError> {
+    fn constrain(&mut self, support: VectorSupport) -> Result<&'a mut [Dual<WIDTH>], EvalError> {
         let z = self.space(support.dim())?;
         for z in z.iter_mut() {
             *z = self.next()?;
@@ -58,16 +58,16 @@ fn changed() -> EvalError {
     EvalError::Fatal("the number of unknowns, or the length of a vector, depends on the values of unknowns".into())
 }
 
-impl<'a, const PAIRS: usize> Interpreter<PAIRS> for LogDensity<'a, PAIRS> {
-    type Vector = &'a mut [Jet<PAIRS>];
+impl<'a, const WIDTH: usize> Interpreter<WIDTH> for LogDensity<'a, WIDTH> {
+    type Vector = &'a mut [Dual<WIDTH>];
 
     #[inline(always)]
-    fn number<D: Univariate>(&mut self, _: Place<'_>, distribution: &D) -> Result<Jet<PAIRS>, EvalError>
+    fn number<D: Univariate>(&mut self, _: Place<'_>, distribution: &D) -> Result<Dual<WIDTH>, EvalError>
     where
-        Jet<PAIRS>: From<D::Number>,
+        Dual<WIDTH>: From<D::Number>,
     {
         let z = self.next()?;
-        let (x, ln_jacobian) = distribution.support().cast::<Jet<PAIRS>>().constrain(z);
+        let (x, ln_jacobian) = distribution.support().cast::<Dual<WIDTH>>().constrain(z);
         self.sum += distribution.ln_density(x) + ln_jacobian;
         Ok(x)
     }
@@ -75,7 +75,7 @@ impl<'a, const PAIRS: usize> Interpreter<PAIRS> for LogDensity<'a, PAIRS> {
     #[inline(always)]
     fn vector<D: Multivariate>(&mut self, _: &'static str, distribution: &D) -> Result<Self::Vector, EvalError>
     where
-        Jet<PAIRS>: From<D::Number>,
+        Dual<WIDTH>: From<D::Number>,
     {
         let x = self.constrain(distribution.support())?;
         self.sum += distribution.ln_density(&*x);
@@ -90,7 +90,7 @@ impl<'a, const PAIRS: usize> Interpreter<PAIRS> for LogDensity<'a, PAIRS> {
         distribution: &D,
     ) -> Result<Self::Vector, EvalError>
     where
-        Jet<PAIRS>: From<D::Number>,
+        Dual<WIDTH>: From<D::Number>,
     {
         let x = self.constrain(support)?;
         for &x in x.iter() {
@@ -113,7 +113,7 @@ impl<'a, const PAIRS: usize> Interpreter<PAIRS> for LogDensity<'a, PAIRS> {
     #[inline(always)]
     fn observe<D: Univariate>(&mut self, _: Place<'_>, distribution: &D, y: f64) -> Result<(), EvalError>
     where
-        Jet<PAIRS>: From<D::Number>,
+        Dual<WIDTH>: From<D::Number>,
     {
         self.sum += distribution.ln_density(constant(y));
         Ok(())
@@ -127,7 +127,7 @@ impl<'a, const PAIRS: usize> Interpreter<PAIRS> for LogDensity<'a, PAIRS> {
         y: &[f64],
     ) -> Result<(), EvalError>
     where
-        Jet<PAIRS>: From<D::Number>,
+        Dual<WIDTH>: From<D::Number>,
     {
         if y.len() != distribution.len() {
             return Err(other_length(place, y.len(), distribution.len()));
@@ -141,7 +141,7 @@ impl<'a, const PAIRS: usize> Interpreter<PAIRS> for LogDensity<'a, PAIRS> {
     }
 
     #[inline(always)]
-    fn add(&mut self, term: Jet<PAIRS>) {
+    fn add(&mut self, term: Dual<WIDTH>) {
         self.sum += term;
     }
 

@@ -49,7 +49,7 @@
 //! | `let`, `for`, `if`, `while`, calls | Rust |
 //!
 //! A name on the left of `~` is data where it is a field, or declared by `data`; else it is an unknown.
-//! Unknowns and what is computed from them are [`Jet`]s: they have the functions of [`Number`](crate::number::Number), and mix with
+//! Unknowns and what is computed from them are [`Dual`]s: they have the functions of [`Number`](crate::number::Number), and mix with
 //! `f64`. Functions of your own take them as `impl Number`, or as a type parameter for several. Numbers are
 //! written as on paper: the 2 of `2 * mu` is a number, and so is an integer `n` in `mu * n` where its type can be
 //! seen, and a variable declared `let mut s = 0.0;`, whose type is not, can be assigned what depends on unknowns.
@@ -110,7 +110,7 @@ use std::slice::SliceIndex;
 use crate::bijector::VectorSupport;
 use crate::distribution::{Multivariate, Univariate};
 use crate::error::{EvalError, SampleError};
-use crate::number::Jet;
+use crate::number::Dual;
 
 pub use draws::NamedDraws;
 pub use posterior::ModelPosterior;
@@ -138,7 +138,7 @@ pub trait Model: Send + Sync + Sized {
     ///
     /// # Errors
     /// Those of the interpreter, and the model's own.
-    fn run<const PAIRS: usize, I: Interpreter<PAIRS>>(
+    fn run<const WIDTH: usize, I: Interpreter<WIDTH>>(
         &self,
         derived: &Self::Derived,
         interpreter: &mut I,
@@ -164,18 +164,18 @@ pub trait Model: Send + Sync + Sized {
 
 /// What executes a model: each statement of statistics is a call.
 ///
-/// Numbers are [`Jet`]s with twice `PAIRS` derivatives. Nobody but `model!` needs it.
-pub trait Interpreter<const PAIRS: usize> {
+/// Numbers are [`Dual`]s with `WIDTH` derivatives. Nobody but `model!` needs it.
+pub trait Interpreter<const WIDTH: usize> {
     /// Where vectors are.
-    type Vector: DerefMut<Target = [Jet<PAIRS>]>;
+    type Vector: DerefMut<Target = [Dual<WIDTH>]>;
 
     /// The next unknown, one number.
     ///
     /// # Errors
     /// Where there is none.
-    fn number<D: Univariate>(&mut self, place: Place<'_>, distribution: &D) -> Result<Jet<PAIRS>, EvalError>
+    fn number<D: Univariate>(&mut self, place: Place<'_>, distribution: &D) -> Result<Dual<WIDTH>, EvalError>
     where
-        Jet<PAIRS>: From<D::Number>;
+        Dual<WIDTH>: From<D::Number>;
 
     /// The next unknown, a vector.
     ///
@@ -183,7 +183,7 @@ pub trait Interpreter<const PAIRS: usize> {
     /// Where there is none.
     fn vector<D: Multivariate>(&mut self, name: &'static str, distribution: &D) -> Result<Self::Vector, EvalError>
     where
-        Jet<PAIRS>: From<D::Number>;
+        Dual<WIDTH>: From<D::Number>;
 
     /// The next unknown, a vector under a constraint, whose numbers are of one distribution.
     ///
@@ -196,7 +196,7 @@ pub trait Interpreter<const PAIRS: usize> {
         distribution: &D,
     ) -> Result<Self::Vector, EvalError>
     where
-        Jet<PAIRS>: From<D::Number>;
+        Dual<WIDTH>: From<D::Number>;
 
     /// Room for a vector, of zeros.
     ///
@@ -210,7 +210,7 @@ pub trait Interpreter<const PAIRS: usize> {
     /// Where it cannot be.
     fn observe<D: Univariate>(&mut self, place: Place<'_>, distribution: &D, y: f64) -> Result<(), EvalError>
     where
-        Jet<PAIRS>: From<D::Number>;
+        Dual<WIDTH>: From<D::Number>;
 
     /// An observation, a vector.
     ///
@@ -223,10 +223,10 @@ pub trait Interpreter<const PAIRS: usize> {
         y: &[f64],
     ) -> Result<(), EvalError>
     where
-        Jet<PAIRS>: From<D::Number>;
+        Dual<WIDTH>: From<D::Number>;
 
     /// A term of the log density.
-    fn add(&mut self, term: Jet<PAIRS>);
+    fn add(&mut self, term: Dual<WIDTH>);
 
     /// A number kept with the draws.
     fn keep(&mut self, place: Place<'_>, value: f64);
@@ -292,12 +292,12 @@ macro_rules! numbers {
 numbers!(f64: |x| *x, u64: |x| *x as f64, i64: |x| *x as f64, usize: |x| *x as f64);
 numbers!(u32: |x| f64::from(*x), i32: |x| f64::from(*x), bool: |x| f64::from(u8::from(*x)));
 
-impl<const PAIRS: usize> Numbers for Jet<PAIRS> {
+impl<const WIDTH: usize> Numbers for Dual<WIDTH> {
     fn each<E>(&self, mut f: impl FnMut(Option<usize>, f64) -> Result<(), E>) -> Result<(), E> {
         f(None, self.value)
     }
 }
-impl<const PAIRS: usize> Numbers for [Jet<PAIRS>] {
+impl<const WIDTH: usize> Numbers for [Dual<WIDTH>] {
     fn each<E>(&self, mut f: impl FnMut(Option<usize>, f64) -> Result<(), E>) -> Result<(), E> {
         self.iter().enumerate().try_for_each(|(i, x)| f(Some(i), x.value))
     }
@@ -337,31 +337,31 @@ pub trait TermOfNumber<D: Univariate> {
     fn distribution(&self) -> &D;
 
     #[inline(always)]
-    fn unknown<const PAIRS: usize, I: Interpreter<PAIRS>>(
+    fn unknown<const WIDTH: usize, I: Interpreter<WIDTH>>(
         &self,
         interpreter: &mut I,
         name: &'static str,
-    ) -> Result<Jet<PAIRS>, EvalError>
+    ) -> Result<Dual<WIDTH>, EvalError>
     where
-        Jet<PAIRS>: From<D::Number>,
+        Dual<WIDTH>: From<D::Number>,
     {
         interpreter.number(Place::new(name, &[]), self.distribution())
     }
 
     #[inline(always)]
-    fn bind<const PAIRS: usize>(&self, x: &Jet<PAIRS>) -> Jet<PAIRS> {
+    fn bind<const WIDTH: usize>(&self, x: &Dual<WIDTH>) -> Dual<WIDTH> {
         *x
     }
 
     #[inline(always)]
-    fn observe<const PAIRS: usize, I: Interpreter<PAIRS>>(
+    fn observe<const WIDTH: usize, I: Interpreter<WIDTH>>(
         &self,
         interpreter: &mut I,
         place: Place<'_>,
         y: &(impl Numbers + ?Sized),
     ) -> Result<(), EvalError>
     where
-        Jet<PAIRS>: From<D::Number>,
+        Dual<WIDTH>: From<D::Number>,
     {
         y.each(|element, y| interpreter.observe(place.at(element), self.distribution(), y))
     }
@@ -379,34 +379,34 @@ pub trait TermOfVector<D: Multivariate> {
     fn distribution(&self) -> &D;
 
     #[inline(always)]
-    fn unknown<const PAIRS: usize, I: Interpreter<PAIRS>>(
+    fn unknown<const WIDTH: usize, I: Interpreter<WIDTH>>(
         &self,
         interpreter: &mut I,
         name: &'static str,
     ) -> Result<I::Vector, EvalError>
     where
-        Jet<PAIRS>: From<D::Number>,
+        Dual<WIDTH>: From<D::Number>,
     {
         interpreter.vector(name, self.distribution())
     }
 
     #[inline(always)]
-    fn bind<'x, const PAIRS: usize>(
+    fn bind<'x, const WIDTH: usize>(
         &self,
-        x: &'x impl std::ops::Deref<Target = [Jet<PAIRS>]>,
-    ) -> &'x [Jet<PAIRS>] {
+        x: &'x impl std::ops::Deref<Target = [Dual<WIDTH>]>,
+    ) -> &'x [Dual<WIDTH>] {
         x
     }
 
     #[inline(always)]
-    fn observe<const PAIRS: usize, I: Interpreter<PAIRS>>(
+    fn observe<const WIDTH: usize, I: Interpreter<WIDTH>>(
         &self,
         interpreter: &mut I,
         place: Place<'_>,
         y: &(impl AsRef<[f64]> + ?Sized),
     ) -> Result<(), EvalError>
     where
-        Jet<PAIRS>: From<D::Number>,
+        Dual<WIDTH>: From<D::Number>,
     {
         interpreter.observe_vector(place, self.distribution(), y.as_ref())
     }
@@ -422,8 +422,8 @@ impl<D: Multivariate> TermOfVector<D> for Term<'_, D> {
 /// Keeps a number or several.
 #[doc(hidden)]
 #[inline(always)]
-pub fn keep<const PAIRS: usize>(
-    interpreter: &mut impl Interpreter<PAIRS>,
+pub fn keep<const WIDTH: usize>(
+    interpreter: &mut impl Interpreter<WIDTH>,
     name: &'static str,
     values: &(impl Numbers + ?Sized),
 ) {
@@ -459,8 +459,8 @@ fn no_element(name: &str, len: usize, index: &dyn fmt::Debug) -> EvalError {
 
 /// A number without derivatives. Where a distribution's numbers convert too, `from` is ambiguous.
 #[inline(always)]
-fn constant<const PAIRS: usize>(x: f64) -> Jet<PAIRS> {
-    Jet::from(x)
+fn constant<const WIDTH: usize>(x: f64) -> Dual<WIDTH> {
+    Dual::from(x)
 }
 
 /// The error of a vector of another length than its distribution.

@@ -10,7 +10,7 @@ use super::walk::{Source, Walk};
 use super::{Model, NamedDraws};
 use crate::density::{Density, DifferentiableDensity};
 use crate::error::{EvalError, SampleError};
-use crate::number::Jet;
+use crate::number::Dual;
 use crate::rng::{Purpose, stream};
 use crate::run::Run;
 
@@ -92,19 +92,21 @@ impl<M: Model> ModelPosterior<M> {
         Ok(walk)
     }
 
-    /// The log density, with its derivatives in the twice `PAIRS` numbers of z from `first`.
+    /// The log density, with its derivatives in the `WIDTH` numbers of z from `first`.
     #[inline]
-    fn evaluate<const PAIRS: usize>(&self, z: &[f64], first: usize) -> Result<Jet<PAIRS>, EvalError> {
-        let mut space = vec![Jet::from(0.0); self.structure.space];
+    fn evaluate<const WIDTH: usize>(&self, z: &[f64], first: usize) -> Result<Dual<WIDTH>, EvalError> {
+        let mut space = vec![Dual::from(0.0); self.structure.space];
         let mut log_density = LogDensity::new(z, first, &mut space);
         self.model.run(&self.derived, &mut log_density)?;
         log_density.sum()
     }
 
     /// The part of the gradient that begins at `first`, and the log density.
-    fn chunk<const PAIRS: usize>(&self, z: &[f64], first: usize, gradient: &mut [f64]) -> Result<f64, EvalError> {
-        let log_density = self.evaluate::<PAIRS>(z, first)?;
-        log_density.write_gradient(&mut gradient[first..]);
+    fn chunk<const WIDTH: usize>(&self, z: &[f64], first: usize, gradient: &mut [f64]) -> Result<f64, EvalError> {
+        let log_density = self.evaluate::<WIDTH>(z, first)?;
+        for (derivative, &carried) in gradient[first..].iter_mut().zip(&log_density.gradient) {
+            *derivative = carried;
+        }
         Ok(log_density.value)
     }
 
@@ -184,11 +186,11 @@ impl<M: Model> DifferentiableDensity for ModelPosterior<M> {
         loop {
             // The narrowest number that holds what is left: all that it carries costs.
             let (width, value) = match z.len() - first {
-                0..=2 => (2, self.chunk::<1>(z, first, gradient)?),
-                3..=4 => (4, self.chunk::<2>(z, first, gradient)?),
-                5..=6 => (6, self.chunk::<3>(z, first, gradient)?),
-                7..=8 => (8, self.chunk::<4>(z, first, gradient)?),
-                _ => (10, self.chunk::<5>(z, first, gradient)?),
+                0..=2 => (2, self.chunk::<2>(z, first, gradient)?),
+                3..=4 => (4, self.chunk::<4>(z, first, gradient)?),
+                5..=6 => (6, self.chunk::<6>(z, first, gradient)?),
+                7..=8 => (8, self.chunk::<8>(z, first, gradient)?),
+                _ => (10, self.chunk::<10>(z, first, gradient)?),
             };
             first += width;
             if first >= z.len() {

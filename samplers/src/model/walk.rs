@@ -6,7 +6,7 @@ use super::{Interpreter, Place, constant, other_length};
 use crate::bijector::{Support, VectorSupport};
 use crate::distribution::{Multivariate, Univariate};
 use crate::error::EvalError;
-use crate::number::Jet;
+use crate::number::Dual;
 
 /// Where the unknowns come from.
 pub(super) enum Source<'w> {
@@ -103,10 +103,10 @@ impl<'w> Walk<'w> {
     }
 
     /// Sets x to the next unknown, which lives on `support`.
-    fn constrain(&mut self, support: VectorSupport, x: &mut [Jet<0>]) -> Result<(), EvalError> {
+    fn constrain(&mut self, support: VectorSupport, x: &mut [Dual<0>]) -> Result<(), EvalError> {
         self.dim += support.dim();
-        let constrain = |z: &[f64], x: &mut [Jet<0>]| {
-            let z: Vec<Jet<0>> = z.iter().map(|&z| constant(z)).collect();
+        let constrain = |z: &[f64], x: &mut [Dual<0>]| {
+            let z: Vec<Dual<0>> = z.iter().map(|&z| constant(z)).collect();
             support.constrain(&z, x).value
         };
         match self.source {
@@ -127,7 +127,7 @@ impl<'w> Walk<'w> {
     }
 }
 
-fn set(x: &mut [Jet<0>], values: &[f64]) {
+fn set(x: &mut [Dual<0>], values: &[f64]) {
     for (x, &value) in x.iter_mut().zip(values) {
         *x = constant(value);
     }
@@ -138,13 +138,13 @@ fn no_draws(what: impl std::fmt::Display, distribution: &dyn std::fmt::Debug) ->
 }
 
 impl Interpreter<0> for Walk<'_> {
-    type Vector = Vec<Jet<0>>;
+    type Vector = Vec<Dual<0>>;
 
-    fn number<D: Univariate>(&mut self, place: Place<'_>, distribution: &D) -> Result<Jet<0>, EvalError>
+    fn number<D: Univariate>(&mut self, place: Place<'_>, distribution: &D) -> Result<Dual<0>, EvalError>
     where
-        Jet<0>: From<D::Number>,
+        Dual<0>: From<D::Number>,
     {
-        let support: Support<Jet<0>> = distribution.support().cast();
+        let support: Support<Dual<0>> = distribution.support().cast();
         self.dim += 1;
         let constrain = |walk: &mut Self, z: f64| {
             let (x, ln_jacobian) = support.constrain(constant(z));
@@ -175,7 +175,7 @@ impl Interpreter<0> for Walk<'_> {
 
     fn vector<D: Multivariate>(&mut self, name: &'static str, distribution: &D) -> Result<Self::Vector, EvalError>
     where
-        Jet<0>: From<D::Number>,
+        Dual<0>: From<D::Number>,
     {
         let support = distribution.support();
         let mut x = vec![constant(0.0); support.len()];
@@ -203,7 +203,7 @@ impl Interpreter<0> for Walk<'_> {
         distribution: &D,
     ) -> Result<Self::Vector, EvalError>
     where
-        Jet<0>: From<D::Number>,
+        Dual<0>: From<D::Number>,
     {
         let mut x = vec![constant(0.0); support.len()];
         self.constrain(support, &mut x)?;
@@ -231,7 +231,7 @@ impl Interpreter<0> for Walk<'_> {
 
     fn observe<D: Univariate>(&mut self, place: Place<'_>, distribution: &D, y: f64) -> Result<(), EvalError>
     where
-        Jet<0>: From<D::Number>,
+        Dual<0>: From<D::Number>,
     {
         self.check(|| place.to_string(), distribution.ln_density(constant(y)).value);
         let drawn = self.rng.as_mut().map_or(y, |rng| distribution.sample(*rng));
@@ -246,13 +246,13 @@ impl Interpreter<0> for Walk<'_> {
         y: &[f64],
     ) -> Result<(), EvalError>
     where
-        Jet<0>: From<D::Number>,
+        Dual<0>: From<D::Number>,
     {
         if y.len() != distribution.len() {
             return Err(other_length(place, y.len(), distribution.len()));
         }
         self.space += y.len();
-        let observed: Vec<Jet<0>> = y.iter().map(|&y| constant(y)).collect();
+        let observed: Vec<Dual<0>> = y.iter().map(|&y| constant(y)).collect();
         self.check(|| place.to_string(), distribution.ln_density(&observed).value);
         let mut drawn = y.to_vec();
         if let Some(rng) = &mut self.rng {
@@ -264,7 +264,7 @@ impl Interpreter<0> for Walk<'_> {
         Ok(())
     }
 
-    fn add(&mut self, term: Jet<0>) {
+    fn add(&mut self, term: Dual<0>) {
         self.check(|| "an added term".into(), term.value);
     }
 

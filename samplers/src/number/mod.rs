@@ -4,7 +4,6 @@
 mod autodiff;
 mod dual;
 mod gradient;
-mod jet;
 mod special;
 
 use std::fmt::Debug;
@@ -14,7 +13,6 @@ use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
 pub use autodiff::{AutoDiff, GenericLikelihood};
 pub use dual::Dual;
 pub use gradient::{Differentiable, gradient};
-pub use jet::Jet;
 
 /// A real number, with or without derivatives. Comparisons look at the value alone.
 ///
