@@ -115,23 +115,28 @@ impl Grid {
                 "{points} points on {dim} axes are more than {MOST_CELLS} cells: take fewer, or another sampler"
             ));
         }
-        let support = posterior.prior().bounds(TAIL);
+        let prior = posterior.prior();
+        if prior.quantiles(0.5).iter().any(|median| median.is_nan()) {
+            let names = prior.names().join(", ");
+            return invalid(format!(
+                "a grid needs parameters that are independent beforehand, and there are vectors among {names}: \
+                 take another sampler"
+            ));
+        }
+        let support = prior.bounds(TAIL);
         let bounds = self.bounds.as_ref().unwrap_or(&support);
         if bounds.len() != dim {
             return invalid(format!("bounds for {} axes given, there are {dim}", bounds.len()));
         }
-        let parameters = bounds
-            .iter()
-            .zip(posterior.prior().distributions())
-            .zip(posterior.names());
-        for ((&(low, high), distribution), name) in parameters {
-            let (least, greatest) = distribution.support();
+        let kinds = prior.support().into_iter().zip(prior.is_logarithmic());
+        let parameters = bounds.iter().zip(kinds).zip(posterior.names());
+        for ((&(low, high), ((least, greatest), logarithmic)), name) in parameters {
             if !(low.is_finite() && high.is_finite() && low < high && least <= low && high <= greatest) {
                 return invalid(format!(
                     "bounds {low} to {high} for {name}: give two numbers in order between {least} and {greatest}"
                 ));
             }
-            if distribution.is_logarithmic() && low <= 0.0 {
+            if logarithmic && low <= 0.0 {
                 return invalid(format!(
                     "bounds {low} to {high} for {name}: its axis is logarithmic, give bounds above 0"
                 ));
@@ -148,13 +153,12 @@ impl Grid {
     ) -> Result<Surface, SampleError> {
         let parameters = posterior
             .prior()
-            .distributions()
+            .is_logarithmic()
+            .into_iter()
             .zip(posterior.names())
             .zip(bounds);
         let axes: Vec<Axis> = parameters
-            .map(|((distribution, name), &bounds)| {
-                Axis::new(name, bounds, self.points, distribution.is_logarithmic())
-            })
+            .map(|((logarithmic, name), &bounds)| Axis::new(name, bounds, self.points, logarithmic))
             .collect();
         let cells = axes.iter().map(|axis| axis.centres.len()).product();
         let mut surface = Surface::new(axes, cells);
@@ -313,7 +317,7 @@ fn holding_mass(surface: &Surface) -> Vec<(f64, f64)> {
 /// Says where the grid is too coarse, and where its box cuts the posterior.
 fn judge<L: Likelihood>(posterior: &Posterior<L>, surface: &mut Surface) {
     let mut warnings = Vec::new();
-    for (index, distribution) in posterior.prior().distributions().enumerate() {
+    for (index, (least, greatest)) in posterior.prior().support().into_iter().enumerate() {
         let (axis, masses) = (&surface.axes[index], surface.masses(index));
         let (name, cells) = (&axis.name, masses.len());
         let held = 1.0 / masses.iter().map(|mass| mass * mass).sum::<f64>();
@@ -321,7 +325,6 @@ fn judge<L: Likelihood>(posterior: &Posterior<L>, surface: &mut Surface) {
             let message = "the mass is in fewer than 3 cells: take more points or set `refine`";
             warnings.push(format!("{name} is too coarse: {message}"));
         }
-        let (least, greatest) = distribution.support();
         let cut = |edge: f64, bound: f64, mass: f64| edge != bound && mass > CUT_MASS;
         if cut(axis.edges[0], least, masses[0]) || cut(axis.edges[cells], greatest, masses[cells - 1]) {
             warnings.push(format!("{name} has mass at the edge of the grid's box: widen it"));
@@ -339,6 +342,8 @@ impl<L: Likelihood> Sampler<Posterior<L>> for Grid {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::distribution::{Support, Univariate};
+    use crate::number::Number;
     use crate::prior::{LogUniform, Normal, Prior, Uniform};
 
     /// A normal in a with mean 0.3 and standard deviation 0.05, a flat likelihood in b.
@@ -457,29 +462,18 @@ mod tests {
 
     #[test]
     fn a_logarithmic_axis_does_not_reach_zero() {
-        #[derive(Debug)]
+        #[derive(Debug, Clone, Copy)]
         struct FromZero(Uniform);
-        impl crate::prior::Distribution for FromZero {
-            fn ln_density(&self, x: f64) -> f64 {
+        impl Univariate for FromZero {
+            type Number = f64;
+            fn ln_density<X: Number + From<f64>>(&self, x: X) -> X {
                 self.0.ln_density(x)
-            }
-            fn ln_density_derivative(&self, x: f64) -> f64 {
-                self.0.ln_density_derivative(x)
-            }
-            fn sample(&self, rng: &mut dyn rand::Rng) -> f64 {
-                self.0.sample(rng)
             }
             fn quantile(&self, p: f64) -> f64 {
                 self.0.quantile(p)
             }
-            fn support(&self) -> (f64, f64) {
-                self.0.support()
-            }
-            fn bijector(&self) -> Box<dyn crate::bijector::Bijector> {
-                self.0.bijector()
-            }
-            fn is_logarithmic(&self) -> bool {
-                true
+            fn support(&self) -> Support {
+                Support::Decades(0.0, 1.0)
             }
         }
         let prior = Prior::new().with("a", Uniform::new(-1.0, 1.0).unwrap()).unwrap();

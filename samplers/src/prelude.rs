@@ -10,6 +10,6 @@ pub use crate::model;
 pub use crate::model::{Model, ModelPosterior, NamedDraws};
 pub use crate::optimise::{Adam, Lbfgs, Map, Mle, Optimiser};
 pub use crate::posterior::Posterior;
-pub use crate::prior::{Distribution, LogUniform, Normal, Prior, Uniform};
+pub use crate::prior::{LogUniform, Normal, Prior, Uniform};
 pub use crate::run::{Progress, Run, RunOptions, StopReason, Summary};
 pub use crate::sampler::Sampler;

@@ -173,6 +173,23 @@ fn gauss_mix() {
 }
 
 #[test]
+fn gaussian_process() {
+    let Some((reference, posterior)) = reference::gaussian_process() else { return };
+    check(&posterior, &["rho", "alpha", "sigma"], reference.draws.iter().cloned(), |data, x| {
+        let prior = 24.0 * x[0].ln() - 4.0 * x[0] + normal(x[1], 0.0, 2.0) + normal(x[2], 0.0, 1.0);
+        let n = data.x.len();
+        let covariance = nalgebra::DMatrix::from_fn(n, n, |i, j| {
+            let distance = (data.x[i] - data.x[j]) / x[0];
+            x[1] * x[1] * (-0.5 * distance * distance).exp() + if i == j { x[2] } else { 0.0 }
+        });
+        let y = nalgebra::DVector::from_column_slice(&data.y);
+        let lu = covariance.lu();
+        let quadratic = y.dot(&lu.solve(&y).unwrap());
+        prior - 0.5 * (quadratic + lu.determinant().ln())
+    });
+}
+
+#[test]
 fn mesquite() {
     let Some((reference, posterior)) = reference::mesquite() else { return };
     let names = [
@@ -225,4 +242,6 @@ fn timings() {
     eprintln!("gauss_mix: {:.3} µs", time(&posterior));
     let Some((_, posterior)) = reference::mesquite() else { return };
     eprintln!("mesquite: {:.3} µs", time(&posterior));
+    let Some((_, posterior)) = reference::gaussian_process() else { return };
+    eprintln!("gp: {:.3} µs", time(&posterior));
 }

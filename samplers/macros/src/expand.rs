@@ -252,8 +252,8 @@ impl Expander {
         let expressions = terms.iter_mut().flat_map(|term| term.weight.iter_mut().chain(&mut term.distribution.arguments));
         let mut constant = true;
         for expression in expressions.chain(bounds.iter_mut().flat_map(|bounds| &mut bounds.values)) {
-            self.kinds.rewrite_number(expression);
-            constant &= self.kinds.of(expression).is_constant();
+            // Whether it is constant shows before it is an iterator.
+            constant &= self.kinds.rewrite_argument(expression).is_constant();
         }
         // Constants have no derivatives to carry.
         let number = if constant { quote!(f64) } else { self.number.clone() };

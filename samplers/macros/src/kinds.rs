@@ -222,6 +222,16 @@ impl Kinds {
         rewriter.finish(expr);
     }
 
+    /// Rewrites an argument of a distribution. Vectors are handed over number by number.
+    pub fn rewrite_argument(&mut self, expr: &mut Expr) -> Kind {
+        self.rewrite_number(expr);
+        let kind = self.of(expr);
+        if let Kind::Vector(_) = kind {
+            *expr = parse_quote_spanned!(expr.span()=> (#expr).iter().copied());
+        }
+        kind
+    }
+
     /// Rewrites a statement of a model.
     pub fn rewrite_statement(&mut self, statement: &mut Stmt) {
         Rewriter::new(self).visit_stmt_mut(statement);

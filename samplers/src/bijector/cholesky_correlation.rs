@@ -33,7 +33,10 @@ pub(super) fn constrain<N: Number>(k: usize, z: &[N], x: &mut [N]) -> N {
 
 pub(super) fn unconstrain(k: usize, x: &[f64], z: &mut [f64]) {
     for row in 0..k {
-        let (x, z) = (&x[row * (row + 1) / 2..][..=row], &mut z[row * row.saturating_sub(1) / 2..][..row]);
+        let (x, z) = (
+            &x[row * (row + 1) / 2..][..=row],
+            &mut z[row * row.saturating_sub(1) / 2..][..row],
+        );
         // The length of the rest of the row, from its end: without a difference to 1.
         let mut rest = x[row];
         for (x, z) in x[..row].iter().zip(z).rev() {

@@ -21,6 +21,9 @@ pub(super) fn constrain<N: Number>(z: &[N], x: &mut [N]) -> N {
             above += step;
         }
     }
+    // Relative to the largest, so that the numbers sum to 1 however large z is.
+    let most = x.iter().map(|x| x.value()).fold(f64::NEG_INFINITY, f64::max);
+    x.iter_mut().for_each(|x| *x = *x - most);
     let total = N::log_sum_exp(x);
     let mut ln_jacobian = N::from(0.5 * (n as f64).ln());
     for x in x.iter_mut() {

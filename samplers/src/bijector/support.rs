@@ -4,7 +4,7 @@ use crate::number::Number;
 
 /// Where a density of one number lives, and the smooth increasing map from z on the real line onto it.
 ///
-/// x stays in the support for every finite z, however far in the tails; it may reach an edge there.
+/// x stays strictly inside the support for every finite z, however far in the tails.
 ///
 /// ```
 /// use armilla_samplers::bijector::Support;
@@ -33,14 +33,15 @@ impl<N: Number> Support<N> {
     pub fn constrain(&self, z: N) -> (N, N) {
         match *self {
             Self::Real => (z, N::from(0.0)),
-            Self::Above(low) => ((low + exp(z)).clamp_value(f64::MIN, f64::MAX), z),
-            Self::Below(high) => ((high - exp(-z)).clamp_value(f64::MIN, f64::MAX), -z),
+            Self::Above(low) => ((low + exp(z)).clamp_value(low.value().next_up(), f64::MAX), z),
+            Self::Below(high) => (
+                (high - exp(-z)).clamp_value(f64::MIN, high.value().next_down()),
+                -z,
+            ),
             Self::Between(low, high) => interval(low, high, z),
             Self::Decades(low, high) => {
                 let (exponent, ln_jacobian) = interval(low.ln(), high.ln(), z);
-                // e^(ln high) may round to beyond high.
-                let x = exponent.exp().clamp_value(low.value(), high.value());
-                (x, exponent + ln_jacobian)
+                (inside(low, high, exponent.exp()), exponent + ln_jacobian)
             }
         }
     }
@@ -98,5 +99,11 @@ fn interval<N: Number>(low: N, high: N, z: N) -> (N, N) {
     };
     let size = z.abs();
     let ln_jacobian = width.ln() - size - (-size).softplus() * 2.0;
-    (x.clamp_value(low.value(), high.value()), ln_jacobian)
+    (inside(low, high, x), ln_jacobian)
+}
+
+/// What rounding has moved to an edge of the interval or beyond is moved back.
+#[inline]
+fn inside<N: Number>(low: N, high: N, x: N) -> N {
+    x.clamp_value(low.value().next_up(), high.value().next_down())
 }

@@ -46,7 +46,11 @@ impl<N: Number> Univariate for HalfFlat<N> {
     type Number = N;
 
     fn ln_density<X: Number + From<N>>(&self, x: X) -> X {
-        if x.value() < 0.0 { nothing() } else { Flat::<N>::of().ln_density(x) }
+        if x.value() < 0.0 {
+            nothing()
+        } else {
+            Flat::<N>::of().ln_density(x)
+        }
     }
     fn support(&self) -> Support<N> {
         Support::Above(N::from(0.0))

@@ -2,7 +2,7 @@
 
 use std::f64::consts::{FRAC_2_PI, FRAC_PI_2};
 
-use super::{Support, Univariate, check_scale, nothing};
+use super::{Support, Univariate, check_scale, ln_one_plus_square, nothing};
 use crate::error::SampleError;
 use crate::number::Number;
 
@@ -39,14 +39,18 @@ impl<N: Number> Univariate for HalfCauchy<N> {
         if x.value() < 0.0 {
             return nothing();
         }
-        -(x / X::from(self.scale)).square().ln_1p() - X::from(self.scale.ln()) + FRAC_2_PI.ln()
+        -ln_one_plus_square(x / X::from(self.scale)) - X::from(self.scale.ln()) + FRAC_2_PI.ln()
     }
     fn support(&self) -> Support<N> {
         Support::Above(N::from(0.0))
     }
     fn quantile(&self, p: f64) -> f64 {
         // tan(π p / 2), from the side that has the digits.
-        let ratio = if p < 0.5 { (FRAC_PI_2 * p).tan() } else { (FRAC_PI_2 * (1.0 - p)).tan().recip() };
+        let ratio = if p < 0.5 {
+            (FRAC_PI_2 * p).tan()
+        } else {
+            (FRAC_PI_2 * (1.0 - p)).tan().recip()
+        };
         self.scale.value() * ratio
     }
 }

@@ -18,7 +18,9 @@ impl LogUniform {
     /// `SampleError::Invalid` where the bounds are not positive, not finite or not in order.
     pub fn new(low: f64, high: f64) -> Result<Self, SampleError> {
         check_bounds("LogUniform", low, high)?;
-        require(low > 0.0, || format!("LogUniform({low}, {high}): the bounds must be positive"))?;
+        require(low > 0.0, || {
+            format!("LogUniform({low}, {high}): the bounds must be positive")
+        })?;
         Ok(Self { low, high })
     }
 }
@@ -27,7 +29,10 @@ impl<N: Number> LogUniform<N> {
     /// Unchecked, for bounds that are themselves unknown.
     #[inline]
     pub fn of(low: impl Into<N>, high: impl Into<N>) -> Self {
-        Self { low: low.into(), high: high.into() }
+        Self {
+            low: low.into(),
+            high: high.into(),
+        }
     }
 }
 

@@ -34,7 +34,10 @@ impl<N: Number> Normal<N> {
     /// Unchecked, for parameters that are themselves unknown: what makes no sense has a density of NaN.
     #[inline]
     pub fn of(mean: impl Into<N>, sd: impl Into<N>) -> Self {
-        Self { mean: mean.into(), sd: sd.into() }
+        Self {
+            mean: mean.into(),
+            sd: sd.into(),
+        }
     }
 }
 

@@ -26,7 +26,10 @@ impl<N: Number> Uniform<N> {
     /// Unchecked, for bounds that are themselves unknown.
     #[inline]
     pub fn of(low: impl Into<N>, high: impl Into<N>) -> Self {
-        Self { low: low.into(), high: high.into() }
+        Self {
+            low: low.into(),
+            high: high.into(),
+        }
     }
 }
 

@@ -96,6 +96,7 @@
 //! ```
 
 mod bounded;
+mod cholesky;
 mod draws;
 mod log_density;
 mod mixture;
@@ -112,6 +113,7 @@ use crate::distribution::{Multivariate, Univariate};
 use crate::error::{EvalError, SampleError};
 use crate::number::Dual;
 
+pub use cholesky::cholesky;
 pub use draws::NamedDraws;
 pub use posterior::ModelPosterior;
 

@@ -93,7 +93,8 @@ impl<M: Model> ModelPosterior<M> {
     }
 
     /// The log density, with its derivatives in the `WIDTH` numbers of z from `first`.
-    #[inline]
+    // One function for each width: the optimiser gives up on long ones.
+    #[inline(never)]
     fn evaluate<const WIDTH: usize>(&self, z: &[f64], first: usize) -> Result<Dual<WIDTH>, EvalError> {
         let mut space = vec![Dual::from(0.0); self.structure.space];
         let mut log_density = LogDensity::new(z, first, &mut space);

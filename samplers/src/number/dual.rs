@@ -98,6 +98,7 @@ impl<const N: usize> Sub for Dual<N> {
 impl<const N: usize> Mul for Dual<N> {
     type Output = Self;
     #[inline(always)]
+    #[allow(clippy::suspicious_arithmetic_impl)] // The rule for products has a sum.
     fn mul(self, other: Self) -> Self {
         let derivative = |a, b| a * other.value + self.value * b;
         self.zip(other, self.value * other.value, derivative)
@@ -107,6 +108,7 @@ impl<const N: usize> Mul for Dual<N> {
 impl<const N: usize> Div for Dual<N> {
     type Output = Self;
     #[inline(always)]
+    #[allow(clippy::suspicious_arithmetic_impl)] // The rule for quotients has a difference.
     fn div(self, other: Self) -> Self {
         let recip = other.value.recip();
         // Not by `recip`: the value is the same whatever number the computation runs in.

@@ -193,9 +193,10 @@ impl Laplace {
     ) -> Chain {
         let dim = self.centre.len();
         let mut rng = stream(run.seed, Purpose::Resample, index as u64);
-        let mut draws = Vec::with_capacity(run.draws * dim);
+        let len = posterior.names().len();
+        let mut draws = Vec::with_capacity(run.draws * len);
         let mut log_density = Vec::with_capacity(run.draws);
-        let mut x = vec![0.0; dim];
+        let mut x = vec![0.0; len];
         for _ in 0..run.draws {
             let noise = DVector::from_fn(dim, |_, _| rng.sample::<f64, _>(StandardNormal));
             let step = &self.factor * &noise;

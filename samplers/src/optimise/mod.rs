@@ -13,7 +13,6 @@ use crate::density::Density;
 use crate::error::{EvalError, SampleError};
 use crate::likelihood::DifferentiableLikelihood;
 use crate::posterior::{Posterior, Terms};
-use crate::prior::Distribution;
 use crate::rng::{Purpose, stream};
 use crate::run::{Estimate, Evaluations, Run, RunOptions, StopReason};
 use crate::sampler::Sampler;
@@ -333,12 +332,8 @@ fn start<L: DifferentiableLikelihood>(
 ) -> Result<Vec<f64>, SampleError> {
     let mut rng = stream(seed, Purpose::Start, index as u64);
     let mut gradient = vec![0.0; objective.posterior.dim()];
-    let centre = objective
-        .posterior
-        .prior()
-        .distributions()
-        .map(|distribution| distribution.quantile(0.5));
-    let mut z = objective.posterior.to_real_line(&centre.collect::<Vec<_>>());
+    // Every prior is centred on the real line.
+    let mut z = vec![0.0; objective.posterior.dim()];
     if index > 0 {
         z = objective.posterior.initial(&mut rng);
     }
@@ -380,20 +375,20 @@ fn judge_starts(values: &[Option<f64>], best: f64) -> Vec<String> {
 
 /// The parameters that sit near a bound of their prior.
 fn edges<L: DifferentiableLikelihood>(posterior: &Posterior<L>, z: &[f64]) -> Vec<String> {
-    let mut x = vec![0.0; z.len()];
+    let mut x = vec![0.0; posterior.names().len()];
     posterior.to_physical(z, &mut x);
-    let at_edge = |(distribution, x): (&dyn Distribution, f64)| {
-        let (low, high) = distribution.support();
-        let (from, to) = (distribution.quantile(EDGE), distribution.quantile(1.0 - EDGE));
-        (low.is_finite() && x < from) || (high.is_finite() && x > to)
+    let prior = posterior.prior();
+    let support = prior.support();
+    // The numbers of a vector have no quantiles and are at no edge.
+    let (from, to) = (prior.quantiles(EDGE), prior.quantiles(1.0 - EDGE));
+    let at_edge = |i: usize| {
+        let (low, high) = support[i];
+        (low.is_finite() && x[i] < from[i]) || (high.is_finite() && x[i] > to[i])
     };
-    let parameters = posterior
-        .names()
-        .iter()
-        .zip(posterior.prior().distributions().zip(x));
-    parameters
-        .filter(|(_, parameter)| at_edge(*parameter))
-        .map(|(name, _)| name.clone())
+    let names = posterior.names().iter().enumerate();
+    names
+        .filter(|(i, _)| at_edge(*i))
+        .map(|(_, name)| name.clone())
         .collect()
 }
 
@@ -404,7 +399,7 @@ fn parts<L: DifferentiableLikelihood>(
     z: &[f64],
     value: f64,
 ) -> (Vec<f64>, f64, f64) {
-    let mut x = vec![0.0; z.len()];
+    let mut x = vec![0.0; posterior.names().len()];
     posterior.to_physical(z, &mut x);
     let log_prior = posterior.log_prior(&x);
     let log_likelihood = if terms == Terms::Likelihood {

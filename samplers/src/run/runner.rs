@@ -113,10 +113,10 @@ where
     K: Kernel<T>,
     A: Adaptation<T, K>,
 {
-    let dim = target.dim();
+    let len = target.names().len();
     let mut rng = stream(options.seed, Purpose::Chain, index as u64);
     let mut chain = Chain {
-        draws: Vec::with_capacity(options.draws * dim),
+        draws: Vec::with_capacity(options.draws * len),
         log_density: Vec::with_capacity(options.draws),
         log_weights: None,
         steps: Vec::with_capacity(options.draws),
@@ -156,7 +156,7 @@ where
     }
     chain.step_size = Some(kernel.step_size());
 
-    let mut x = vec![0.0; dim];
+    let mut x = vec![0.0; len];
     for step in options.warmup + 1..=total {
         match kernel.step(target, &mut state, &mut rng) {
             Ok(report) => chain.steps.push(report),

@@ -2,6 +2,7 @@
 
 use armilla_samplers::distribution::*;
 use armilla_samplers::model;
+use armilla_samplers::model::cholesky;
 use armilla_samplers::number::Number;
 
 /// Σ aᵢ bᵢ.
@@ -80,8 +81,22 @@ model! {
 
     mu: ordered[2] ~ Normal(0, 2);
     sigma[2] ~ HalfNormal(2);
-    theta ~ Uniform(0, 1);
+    theta ~ Beta(5, 5);
     y ~ theta * Normal(mu[0], sigma[0]) + (1 - theta) * Normal(mu[1], sigma[1]);
+}
+
+model! {
+    /// A Gaussian process.
+    pub struct GaussianProcess { x: Vec<f64>, y: Vec<f64> }
+
+    rho ~ Gamma(25, 4);
+    alpha ~ HalfNormal(2);
+    sigma ~ HalfNormal(1);
+    let factor = cholesky(x.len(), |i, j| {
+        let noise = if i == j { sigma } else { 0 * sigma };
+        alpha.square() * (-((x[i] - x[j]) / rho).square() / 2).exp() + noise
+    });
+    y ~ MultivariateNormal(vec![0.0; x.len()], factor);
 }
 
 model! {

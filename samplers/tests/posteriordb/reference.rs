@@ -93,6 +93,10 @@ pub fn gauss_mix() -> Loaded<GaussMix> {
     load("low_dim_gauss_mix-low_dim_gauss_mix", |data| GaussMix { y: data.get("y") })
 }
 
+pub fn gaussian_process() -> Loaded<GaussianProcess> {
+    load("gp_pois_regr-gp_regr", |data| GaussianProcess { x: data.get("x"), y: data.get("y") })
+}
+
 pub fn mesquite() -> Loaded<Mesquite> {
     load("mesquite-logmesquite_logvas", |data| Mesquite {
         weight: data.get("weight"),
