@@ -57,7 +57,10 @@ fn check<M: Model>(
         assert_eq!(posterior.log_density(&z).unwrap(), value);
         let difference = value - posterior.ln_jacobian(&z) - plain(posterior.model(), &x);
         let first = *first.get_or_insert(difference);
-        assert!((difference - first).abs() < SUMS * value.abs().max(1.0), "{x:?}: {difference} for {first}");
+        assert!(
+            (difference - first).abs() < SUMS * value.abs().max(1.0),
+            "{x:?}: {difference} for {first}"
+        );
         let mut physical = vec![0.0; posterior.names().len()];
         posterior.to_physical(&z, &mut physical);
         for (physical, x) in physical.iter().zip(&x) {
@@ -71,7 +74,11 @@ fn check<M: Model>(
             };
             let numerical = (at(1e-5) - at(-1e-5)) / 2e-5;
             let scale = value.abs().max(numerical.abs()).max(1.0);
-            assert!((numerical - gradient[k]).abs() < DIFFERENCES * scale, "{numerical} for {}", gradient[k]);
+            assert!(
+                (numerical - gradient[k]).abs() < DIFFERENCES * scale,
+                "{numerical} for {}",
+                gradient[k]
+            );
         }
     }
     for (sum, square) in sums.iter().zip(&squares) {
@@ -83,7 +90,9 @@ fn check<M: Model>(
 
 #[test]
 fn eight_schools() {
-    let Some((reference, posterior)) = reference::eight_schools() else { return };
+    let Some((reference, posterior)) = reference::eight_schools() else {
+        return;
+    };
     let names = [
         "mu", "tau", "eta[0]", "eta[1]", "eta[2]", "eta[3]", "eta[4]", "eta[5]", "eta[6]", "eta[7]",
     ];
@@ -113,19 +122,31 @@ fn eight_schools() {
 
 #[test]
 fn blr() {
-    let Some((reference, posterior)) = reference::blr() else { return };
+    let Some((reference, posterior)) = reference::blr() else {
+        return;
+    };
     let names = ["beta[0]", "beta[1]", "beta[2]", "beta[3]", "beta[4]", "sigma"];
     check(&posterior, &names, reference.draws.iter().cloned(), |data, x| {
         let prior: f64 = x.iter().map(|&x| normal(x, 0.0, 10.0)).sum();
         let mean = |row: &[f64]| -> f64 { row.iter().zip(x).map(|(a, b)| a * b).sum() };
-        prior + data.x.iter().zip(&data.y).map(|(row, &y)| normal(y, mean(row), x[5])).sum::<f64>()
+        prior
+            + data
+                .x
+                .iter()
+                .zip(&data.y)
+                .map(|(row, &y)| normal(y, mean(row), x[5]))
+                .sum::<f64>()
     });
 }
 
 #[test]
 fn ark() {
-    let Some((reference, posterior)) = reference::ark() else { return };
-    let names = ["alpha", "beta[0]", "beta[1]", "beta[2]", "beta[3]", "beta[4]", "sigma"];
+    let Some((reference, posterior)) = reference::ark() else {
+        return;
+    };
+    let names = [
+        "alpha", "beta[0]", "beta[1]", "beta[2]", "beta[3]", "beta[4]", "sigma",
+    ];
     check(&posterior, &names, reference.draws.iter().cloned(), |data, x| {
         let prior: f64 = x[..6].iter().map(|&x| normal(x, 0.0, 10.0)).sum();
         let mean = |past: &[f64]| x[0] + past.iter().rev().zip(&x[1..]).map(|(y, b)| y * b).sum::<f64>();
@@ -136,16 +157,28 @@ fn ark() {
 
 #[test]
 fn kid_iq() {
-    let Some((reference, posterior)) = reference::kid_iq() else { return };
-    check(&posterior, &["beta[0]", "beta[1]", "sigma"], reference.draws.iter().cloned(), |data, x| {
-        let pairs = data.kid_score.iter().zip(&data.mom_iq);
-        half_cauchy(x[2], 2.5) + pairs.map(|(&y, iq)| normal(y, x[0] + x[1] * iq, x[2])).sum::<f64>()
-    });
+    let Some((reference, posterior)) = reference::kid_iq() else {
+        return;
+    };
+    check(
+        &posterior,
+        &["beta[0]", "beta[1]", "sigma"],
+        reference.draws.iter().cloned(),
+        |data, x| {
+            let pairs = data.kid_score.iter().zip(&data.mom_iq);
+            half_cauchy(x[2], 2.5)
+                + pairs
+                    .map(|(&y, iq)| normal(y, x[0] + x[1] * iq, x[2]))
+                    .sum::<f64>()
+        },
+    );
 }
 
 #[test]
 fn garch() {
-    let Some((reference, posterior)) = reference::garch() else { return };
+    let Some((reference, posterior)) = reference::garch() else {
+        return;
+    };
     let names = ["mu", "alpha0", "alpha1", "beta1"];
     check(&posterior, &names, reference.draws.iter().cloned(), |data, x| {
         let mut variance = data.sigma1 * data.sigma1;
@@ -160,7 +193,9 @@ fn garch() {
 
 #[test]
 fn gauss_mix() {
-    let Some((reference, posterior)) = reference::gauss_mix() else { return };
+    let Some((reference, posterior)) = reference::gauss_mix() else {
+        return;
+    };
     let names = ["mu[0]", "mu[1]", "sigma[0]", "sigma[1]", "theta"];
     check(&posterior, &names, reference.draws.iter().cloned(), |data, x| {
         let prior: f64 = x[..4].iter().map(|&x| normal(x, 0.0, 2.0)).sum();
@@ -174,24 +209,33 @@ fn gauss_mix() {
 
 #[test]
 fn gaussian_process() {
-    let Some((reference, posterior)) = reference::gaussian_process() else { return };
-    check(&posterior, &["rho", "alpha", "sigma"], reference.draws.iter().cloned(), |data, x| {
-        let prior = 24.0 * x[0].ln() - 4.0 * x[0] + normal(x[1], 0.0, 2.0) + normal(x[2], 0.0, 1.0);
-        let n = data.x.len();
-        let covariance = nalgebra::DMatrix::from_fn(n, n, |i, j| {
-            let distance = (data.x[i] - data.x[j]) / x[0];
-            x[1] * x[1] * (-0.5 * distance * distance).exp() + if i == j { x[2] } else { 0.0 }
-        });
-        let y = nalgebra::DVector::from_column_slice(&data.y);
-        let lu = covariance.lu();
-        let quadratic = y.dot(&lu.solve(&y).unwrap());
-        prior - 0.5 * (quadratic + lu.determinant().ln())
-    });
+    let Some((reference, posterior)) = reference::gaussian_process() else {
+        return;
+    };
+    check(
+        &posterior,
+        &["rho", "alpha", "sigma"],
+        reference.draws.iter().cloned(),
+        |data, x| {
+            let prior = 24.0 * x[0].ln() - 4.0 * x[0] + normal(x[1], 0.0, 2.0) + normal(x[2], 0.0, 1.0);
+            let n = data.x.len();
+            let covariance = nalgebra::DMatrix::from_fn(n, n, |i, j| {
+                let distance = (data.x[i] - data.x[j]) / x[0];
+                x[1] * x[1] * (-0.5 * distance * distance).exp() + if i == j { x[2] } else { 0.0 }
+            });
+            let y = nalgebra::DVector::from_column_slice(&data.y);
+            let lu = covariance.lu();
+            let quadratic = y.dot(&lu.solve(&y).unwrap());
+            prior - 0.5 * (quadratic + lu.determinant().ln())
+        },
+    );
 }
 
 #[test]
 fn mesquite() {
-    let Some((reference, posterior)) = reference::mesquite() else { return };
+    let Some((reference, posterior)) = reference::mesquite() else {
+        return;
+    };
     let names = [
         "beta[0]", "beta[1]", "beta[2]", "beta[3]", "beta[4]", "beta[5]", "beta[6]", "sigma",
     ];
@@ -218,7 +262,11 @@ fn time<M: Model>(posterior: &ModelPosterior<M>) -> f64 {
     let timings = (0..200).map(|_| {
         let start = Instant::now();
         for _ in 0..100 {
-            black_box(posterior.value_and_gradient(black_box(&z), &mut gradient).unwrap());
+            black_box(
+                posterior
+                    .value_and_gradient(black_box(&z), &mut gradient)
+                    .unwrap(),
+            );
         }
         start.elapsed().as_secs_f64() * 1e6 / 100.0
     });
@@ -228,20 +276,36 @@ fn time<M: Model>(posterior: &ModelPosterior<M>) -> f64 {
 #[test]
 #[ignore = "timings, to be read"]
 fn timings() {
-    let Some((_, posterior)) = reference::eight_schools() else { return };
+    let Some((_, posterior)) = reference::eight_schools() else {
+        return;
+    };
     eprintln!("eight schools: {:.3} µs", time(&posterior));
-    let Some((_, posterior)) = reference::blr() else { return };
+    let Some((_, posterior)) = reference::blr() else {
+        return;
+    };
     eprintln!("blr: {:.3} µs", time(&posterior));
-    let Some((_, posterior)) = reference::ark() else { return };
+    let Some((_, posterior)) = reference::ark() else {
+        return;
+    };
     eprintln!("arK: {:.3} µs", time(&posterior));
-    let Some((_, posterior)) = reference::kid_iq() else { return };
+    let Some((_, posterior)) = reference::kid_iq() else {
+        return;
+    };
     eprintln!("kidiq: {:.3} µs", time(&posterior));
-    let Some((_, posterior)) = reference::garch() else { return };
+    let Some((_, posterior)) = reference::garch() else {
+        return;
+    };
     eprintln!("garch: {:.3} µs", time(&posterior));
-    let Some((_, posterior)) = reference::gauss_mix() else { return };
+    let Some((_, posterior)) = reference::gauss_mix() else {
+        return;
+    };
     eprintln!("gauss_mix: {:.3} µs", time(&posterior));
-    let Some((_, posterior)) = reference::mesquite() else { return };
+    let Some((_, posterior)) = reference::mesquite() else {
+        return;
+    };
     eprintln!("mesquite: {:.3} µs", time(&posterior));
-    let Some((_, posterior)) = reference::gaussian_process() else { return };
+    let Some((_, posterior)) = reference::gaussian_process() else {
+        return;
+    };
     eprintln!("gp: {:.3} µs", time(&posterior));
 }

@@ -249,20 +249,30 @@ impl Expander {
     fn distribution(&mut self, mut terms: Vec<Weighted>, bounds: Option<Bounds>) -> TokenStream {
         let library = self.library.clone();
         let mut bounds = bounds;
-        let expressions = terms.iter_mut().flat_map(|term| term.weight.iter_mut().chain(&mut term.distribution.arguments));
+        let expressions = terms
+            .iter_mut()
+            .flat_map(|term| term.weight.iter_mut().chain(&mut term.distribution.arguments));
         let mut constant = true;
         for expression in expressions.chain(bounds.iter_mut().flat_map(|bounds| &mut bounds.values)) {
             // Whether it is constant shows before it is an iterator.
             constant &= self.kinds.rewrite_argument(expression).is_constant();
         }
         // Constants have no derivatives to carry.
-        let number = if constant { quote!(f64) } else { self.number.clone() };
-        let made: Vec<_> = terms.into_iter().map(|term| (term.weight, made(term.distribution, &number))).collect();
+        let number = if constant {
+            quote!(f64)
+        } else {
+            self.number.clone()
+        };
+        let made: Vec<_> = terms
+            .into_iter()
+            .map(|term| (term.weight, made(term.distribution, &number)))
+            .collect();
         let mut made = made.into_iter().rev();
         let (mut weight, mut distribution) = made.next().unwrap_or_default();
         for (next, term) in made {
             let rest = weight.unwrap_or_else(|| syn::parse_quote!(1.0));
-            distribution = quote!(#library::model::Mixture::<_, _, #number>::of(#next, #term, #rest, #distribution));
+            distribution =
+                quote!(#library::model::Mixture::<_, _, #number>::of(#next, #term, #rest, #distribution));
             weight = Some(syn::parse_quote!((#next + #rest)));
         }
         match bounds {
@@ -547,7 +557,10 @@ fn made(distribution: Distribution, number: &TokenStream) -> TokenStream {
     let span = distribution.span();
     let Distribution { path, arguments, .. } = distribution;
     let arguments = arguments.into_iter();
-    let generic = path.segments.last().is_some_and(|segment| segment.arguments.is_none());
+    let generic = path
+        .segments
+        .last()
+        .is_some_and(|segment| segment.arguments.is_none());
     let generic = generic.then(|| quote!(::<#number>));
     let of = Ident::new("of", span);
     quote_spanned!(span=> #path #generic::#of(#(#arguments),*))
@@ -568,9 +581,15 @@ impl Bounds {
             _ => return Err(unknown_constraint(&name)),
         };
         if values.len() != count {
-            return Err(Error::new(name.span(), format!("`{name}` has {count} bounds, {} are given", values.len())));
+            return Err(Error::new(
+                name.span(),
+                format!("`{name}` has {count} bounds, {} are given", values.len()),
+            ));
         }
-        Ok(Self { kind: Ident::new(kind, Span::mixed_site()), values })
+        Ok(Self {
+            kind: Ident::new(kind, Span::mixed_site()),
+            values,
+        })
     }
 }
 

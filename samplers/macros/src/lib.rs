@@ -24,9 +24,8 @@ mod tests {
 
     /// Expands a model of data x, y and n, with these statements after one unknown `a`, from line 3 on.
     fn expand(statements: &str) -> syn::Result<proc_macro2::TokenStream> {
-        let text = format!(
-            "library; pub struct M {{ x: Vec<f64>, y: f64, n: usize }}\na ~ Flat();\n{statements}"
-        );
+        let text =
+            format!("library; pub struct M {{ x: Vec<f64>, y: f64, n: usize }}\na ~ Flat();\n{statements}");
         expand::expand(syn::parse_str(&text)?)
     }
 
@@ -53,14 +52,39 @@ mod tests {
         refuses("c ~ Normal;", 1, "Normal", "expected a distribution");
         refuses("c ~ Normal(0, 1)\nd ~ Flat();", 2, "d", "expected `;`");
         refuses("c ~ Normal(0, );\nc ~ Flat();", 2, "c", "declared twice");
-        refuses("for j in 0..3 {\n  c[j] ~ Flat();\n}", 2, "c", "outside of blocks");
+        refuses(
+            "for j in 0..3 {\n  c[j] ~ Flat();\n}",
+            2,
+            "c",
+            "outside of blocks",
+        );
         refuses("if n > 2 {\n  keep b = a;\n}", 2, "b", "not under a condition");
         refuses("for j in 0..n {\n  keep b = a;\n}", 2, "b", "has an index");
-        refuses("b: sorted[2] ~ Flat();", 1, "sorted", "there is no constraint `sorted`");
-        refuses("b: between(0) ~ Flat();", 1, "between", "has 2 bounds, 1 are given");
+        refuses(
+            "b: sorted[2] ~ Flat();",
+            1,
+            "sorted",
+            "there is no constraint `sorted`",
+        );
+        refuses(
+            "b: between(0) ~ Flat();",
+            1,
+            "between",
+            "has 2 bounds, 1 are given",
+        );
         refuses("b: positive ~ Flat();", 1, "positive", "a constraint is one of");
-        refuses("x: ordered[2] ~ Flat();", 1, "ordered", "only unknowns are constrained");
-        refuses("b[1..3] ~ Flat();\nc[j in 1..3] ~ Flat();", 2, "1", "from its first element");
+        refuses(
+            "x: ordered[2] ~ Flat();",
+            1,
+            "ordered",
+            "only unknowns are constrained",
+        );
+        refuses(
+            "b[1..3] ~ Flat();\nc[j in 1..3] ~ Flat();",
+            2,
+            "1",
+            "from its first element",
+        );
         refuses("c[2][3] ~ Flat();", 1, "c", "one length");
         refuses("y ~ 0.5 * Flat() + Flat();", 1, "Flat();", "has a weight");
         refuses("data b = 3;", 1, "b", "data have a type");
@@ -96,21 +120,33 @@ mod tests {
         contains("let b = f(2 * 3) + a;", "let b = f(2 * 3) + a;");
         contains("let b = a.powi(2);", "let b = a.powi(2);");
         contains("add (1 - a).ln();", "(1.0 - a).ln()");
-        contains("let b = if a > 0 { 1 } else { 2 };", "From<f64>>::from(0.0) { 1 } else { 2 }");
-        contains("let mut b = 0.0; b += 2 * y;", "let mut b = <library::number::Dual<__WIDTH> as");
+        contains(
+            "let b = if a > 0 { 1 } else { 2 };",
+            "From<f64>>::from(0.0) { 1 } else { 2 }",
+        );
+        contains(
+            "let mut b = 0.0; b += 2 * y;",
+            "let mut b = <library::number::Dual<__WIDTH> as",
+        );
         contains("for i in 0..n { let c = i * a; }", "let c = (i as f64) * a;");
     }
 
     #[test]
     fn constants_carry_no_derivatives() {
         contains("b ~ Normal(0, y);", "Normal::<f64>::of(0.0, y)");
-        contains("b ~ Normal(a, y);", "Normal::<library::number::Dual<__WIDTH> >::of(a, y)");
+        contains(
+            "b ~ Normal(a, y);",
+            "Normal::<library::number::Dual<__WIDTH> >::of(a, y)",
+        );
     }
 
     #[test]
     fn elements_of_vectors_are_asked_for_with_an_error() {
         contains("let b = x[n];", "(*library::model::element(\"x\", &x, n)?)");
-        contains("let b = x[n] * 2;", "(*library::model::element(\"x\", &x, n)?) * 2.0");
+        contains(
+            "let b = x[n] * 2;",
+            "(*library::model::element(\"x\", &x, n)?) * 2.0",
+        );
         // A closure cannot return the error.
         contains("let b = (0..n).map(|i| x[i]).count();", "|i| x[i]");
     }

@@ -218,12 +218,25 @@ impl Parse for Tilde {
         input.parse::<Token![~]>()?;
         let start = input.span();
         let mut distributions = Vec::new();
-        flatten(input.parse().map_err(|_| Error::new(start, EXPECTED))?, &mut distributions)?;
-        if let [Weighted { weight: Some(weight), .. }] = &distributions[..] {
+        flatten(
+            input.parse().map_err(|_| Error::new(start, EXPECTED))?,
+            &mut distributions,
+        )?;
+        if let [
+            Weighted {
+                weight: Some(weight), ..
+            },
+        ] = &distributions[..]
+        {
             return Err(Error::new_spanned(weight, "a mixture has two terms or more"));
         }
         semicolon(input)?;
-        Ok(Self { name, place, constraint, distributions })
+        Ok(Self {
+            name,
+            place,
+            constraint,
+            distributions,
+        })
     }
 }
 
@@ -284,9 +297,15 @@ fn flatten(expr: Expr, terms: &mut Vec<Weighted>) -> Result<()> {
         }
         Expr::Binary(binary) if matches!(binary.op, BinOp::Mul(_)) => {
             let distribution = distribution(*binary.right)?;
-            terms.push(Weighted { weight: Some(*binary.left), distribution });
+            terms.push(Weighted {
+                weight: Some(*binary.left),
+                distribution,
+            });
         }
-        expr => terms.push(Weighted { weight: None, distribution: distribution(expr)? }),
+        expr => terms.push(Weighted {
+            weight: None,
+            distribution: distribution(expr)?,
+        }),
     }
     let plain = terms.iter().position(|term| term.weight.is_none());
     match plain {
@@ -306,7 +325,11 @@ fn distribution(expr: Expr) -> Result<Distribution> {
     let Expr::Path(path) = *call.func else {
         return Err(error);
     };
-    Ok(Distribution { path: path.path, parentheses: call.paren_token, arguments: call.args })
+    Ok(Distribution {
+        path: path.path,
+        parentheses: call.paren_token,
+        arguments: call.args,
+    })
 }
 
 fn semicolon(input: ParseStream) -> Result<()> {

@@ -20,7 +20,10 @@ impl<D: Univariate> Bounded<D> {
     /// `distribution` within `support`.
     #[inline(always)]
     pub fn of(distribution: D, support: Support<D::Number>) -> Self {
-        Self { distribution, support }
+        Self {
+            distribution,
+            support,
+        }
     }
 }
 
@@ -49,6 +52,9 @@ impl<D: Univariate> Univariate for Bounded<D> {
     fn sample(&self, rng: &mut dyn Rng) -> f64 {
         let (low, high) = self.support.bounds();
         let draws = (0..TRIES).map(|_| self.distribution.sample(rng));
-        draws.take_while(|x| !x.is_nan()).find(|x| (low..=high).contains(x)).unwrap_or(f64::NAN)
+        draws
+            .take_while(|x| !x.is_nan())
+            .find(|x| (low..=high).contains(x))
+            .unwrap_or(f64::NAN)
     }
 }

@@ -19,7 +19,11 @@ pub fn cholesky<N: Number>(n: usize, covariance: impl Fn(usize, usize) -> N) -> 
             let above = j * (j + 1) / 2;
             let known: N = (0..j).map(|k| factor[row + k] * factor[above + k]).sum();
             let rest = covariance(i, j) - known;
-            factor.push(if i == j { rest.sqrt() } else { rest / factor[above + j] });
+            factor.push(if i == j {
+                rest.sqrt()
+            } else {
+                rest / factor[above + j]
+            });
         }
     }
     factor

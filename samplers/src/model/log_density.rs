@@ -21,13 +21,23 @@ pub(super) struct LogDensity<'a, const WIDTH: usize> {
 impl<'a, const WIDTH: usize> LogDensity<'a, WIDTH> {
     #[inline(always)]
     pub(super) fn new(z: &'a [f64], first: usize, space: &'a mut [Dual<WIDTH>]) -> Self {
-        Self { z, first, used: 0, space, sum: Dual::from(0.0) }
+        Self {
+            z,
+            first,
+            used: 0,
+            space,
+            sum: Dual::from(0.0),
+        }
     }
 
     /// The log density, once the model has run.
     #[inline(always)]
     pub(super) fn sum(self) -> Result<Dual<WIDTH>, EvalError> {
-        if self.used == self.z.len() { Ok(self.sum) } else { Err(changed()) }
+        if self.used == self.z.len() {
+            Ok(self.sum)
+        } else {
+            Err(changed())
+        }
     }
 
     #[inline(always)]
@@ -55,7 +65,9 @@ impl<'a, const WIDTH: usize> LogDensity<'a, WIDTH> {
 /// There were another number of unknowns when the model was traced.
 #[cold]
 fn changed() -> EvalError {
-    EvalError::Fatal("the number of unknowns, or the length of a vector, depends on the values of unknowns".into())
+    EvalError::Fatal(
+        "the number of unknowns, or the length of a vector, depends on the values of unknowns".into(),
+    )
 }
 
 impl<'a, const WIDTH: usize> Interpreter<WIDTH> for LogDensity<'a, WIDTH> {
@@ -73,7 +85,11 @@ impl<'a, const WIDTH: usize> Interpreter<WIDTH> for LogDensity<'a, WIDTH> {
     }
 
     #[inline(always)]
-    fn vector<D: Multivariate>(&mut self, _: &'static str, distribution: &D) -> Result<Self::Vector, EvalError>
+    fn vector<D: Multivariate>(
+        &mut self,
+        _: &'static str,
+        distribution: &D,
+    ) -> Result<Self::Vector, EvalError>
     where
         Dual<WIDTH>: From<D::Number>,
     {

@@ -22,7 +22,12 @@ impl<N: Number, A: Univariate<Number = N>, B: Univariate<Number = N>> Mixture<A,
     pub fn of(weight: impl Into<N>, first: A, rest: impl Into<N>, second: B) -> Self {
         let (weight, rest): (N, N) = (weight.into(), rest.into());
         let ln_total = (weight + rest).ln();
-        Self { ln_weight: weight.ln() - ln_total, first, ln_rest: rest.ln() - ln_total, second }
+        Self {
+            ln_weight: weight.ln() - ln_total,
+            first,
+            ln_rest: rest.ln() - ln_total,
+            second,
+        }
     }
 }
 
@@ -38,7 +43,11 @@ impl<N: Number, A: Univariate<Number = N>, B: Univariate<Number = N>> Univariate
     /// That of both, if they have the same; else all numbers.
     fn support(&self) -> Support<N> {
         let support = self.first.support();
-        if support == self.second.support() { support } else { Support::Real }
+        if support == self.second.support() {
+            support
+        } else {
+            Support::Real
+        }
     }
 
     /// NaN: there is no closed form.

@@ -183,7 +183,11 @@ pub trait Interpreter<const WIDTH: usize> {
     ///
     /// # Errors
     /// Where there is none.
-    fn vector<D: Multivariate>(&mut self, name: &'static str, distribution: &D) -> Result<Self::Vector, EvalError>
+    fn vector<D: Multivariate>(
+        &mut self,
+        name: &'static str,
+        distribution: &D,
+    ) -> Result<Self::Vector, EvalError>
     where
         Dual<WIDTH>: From<D::Number>;
 
@@ -248,7 +252,11 @@ impl<'i> Place<'i> {
     #[inline(always)]
     pub fn new(name: &'static str, indices: &'i [usize]) -> Self {
         let element = None;
-        Self { name, indices, element }
+        Self {
+            name,
+            indices,
+            element,
+        }
     }
 
     #[inline(always)]
@@ -260,7 +268,10 @@ impl<'i> Place<'i> {
 impl Display for Place<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name)?;
-        self.indices.iter().chain(&self.element).try_for_each(|index| write!(f, "[{index}]"))
+        self.indices
+            .iter()
+            .chain(&self.element)
+            .try_for_each(|index| write!(f, "[{index}]"))
     }
 }
 
@@ -456,7 +467,9 @@ pub fn element<'v, T, S: SliceIndex<[T]> + Clone + fmt::Debug>(
 #[cold]
 #[inline(never)]
 fn no_element(name: &str, len: usize, index: &dyn fmt::Debug) -> EvalError {
-    EvalError::Recoverable(format!("there is no {name}[{index:?}]: {name} has {len} elements"))
+    EvalError::Recoverable(format!(
+        "there is no {name}[{index:?}]: {name} has {len} elements"
+    ))
 }
 
 /// A number without derivatives. Where a distribution's numbers convert too, `from` is ambiguous.
@@ -469,7 +482,9 @@ fn constant<const WIDTH: usize>(x: f64) -> Dual<WIDTH> {
 #[cold]
 #[inline(never)]
 fn other_length(place: Place<'_>, given: usize, expected: usize) -> EvalError {
-    EvalError::Recoverable(format!("{place} has {given} numbers, its distribution {expected}"))
+    EvalError::Recoverable(format!(
+        "{place} has {given} numbers, its distribution {expected}"
+    ))
 }
 
 /// Writes a density as on paper; the module [`model`](mod@crate::model) describes the language.

@@ -28,14 +28,20 @@ pub struct ModelPosterior<M: Model> {
 
 impl<M: Model + fmt::Debug> fmt::Debug for ModelPosterior<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ModelPosterior").field("model", &self.model).finish_non_exhaustive()
+        f.debug_struct("ModelPosterior")
+            .field("model", &self.model)
+            .finish_non_exhaustive()
     }
 }
 
 impl<M: Model> ModelPosterior<M> {
     pub(super) fn new(model: M) -> Result<Self, SampleError> {
         let (derived, structure) = Structure::of(&model)?;
-        Ok(Self { model, derived, structure })
+        Ok(Self {
+            model,
+            derived,
+            structure,
+        })
     }
 
     /// The model and its data.
@@ -72,10 +78,14 @@ impl<M: Model> ModelPosterior<M> {
     /// `SampleError::Eval` where a distribution cannot be drawn from.
     pub fn predictive(&self, run: &Run, seed: u64) -> Result<NamedDraws, SampleError> {
         if run.names != self.structure.names {
-            return Err(SampleError::Invalid("the run is not one of this posterior: its names are others".into()));
+            return Err(SampleError::Invalid(
+                "the run is not one of this posterior: its names are others".into(),
+            ));
         }
         if self.structure.observations.is_empty() {
-            return Err(SampleError::Invalid("the model has no observation, as in `y ~ Normal(mu, sigma);`".into()));
+            return Err(SampleError::Invalid(
+                "the model has no observation, as in `y ~ Normal(mu, sigma);`".into(),
+            ));
         }
         let mut values = Vec::with_capacity(run.len() * self.structure.observations.len());
         for (i, x) in run.draws().enumerate() {
@@ -83,7 +93,10 @@ impl<M: Model> ModelPosterior<M> {
             let walk = self.walk(Source::Physical(&x[..self.structure.parameters]), Some(&mut rng))?;
             values.extend(checked(walk.observations, &self.structure.observations)?);
         }
-        Ok(NamedDraws { names: self.structure.observations.clone(), values })
+        Ok(NamedDraws {
+            names: self.structure.observations.clone(),
+            values,
+        })
     }
 
     fn walk<'w>(&self, source: Source<'w>, rng: Option<&'w mut dyn Rng>) -> Result<Walk<'w>, EvalError> {
@@ -103,7 +116,12 @@ impl<M: Model> ModelPosterior<M> {
     }
 
     /// The part of the gradient that begins at `first`, and the log density.
-    fn chunk<const WIDTH: usize>(&self, z: &[f64], first: usize, gradient: &mut [f64]) -> Result<f64, EvalError> {
+    fn chunk<const WIDTH: usize>(
+        &self,
+        z: &[f64],
+        first: usize,
+        gradient: &mut [f64],
+    ) -> Result<f64, EvalError> {
         let log_density = self.evaluate::<WIDTH>(z, first)?;
         for (derivative, &carried) in gradient[first..].iter_mut().zip(&log_density.gradient) {
             *derivative = carried;
@@ -116,7 +134,9 @@ impl<M: Model> ModelPosterior<M> {
             return Ok(());
         }
         let (given, dim) = (z.len(), self.structure.dim);
-        Err(EvalError::Fatal(format!("{given} numbers given, the model has {dim} unknowns on the real line")))
+        Err(EvalError::Fatal(format!(
+            "{given} numbers given, the model has {dim} unknowns on the real line"
+        )))
     }
 
     /// Passes on a log density if it is one; else says which statement is to blame.
@@ -131,8 +151,17 @@ impl<M: Model> ModelPosterior<M> {
     #[cold]
     fn blame(&self, z: &[f64], log_density: f64) -> EvalError {
         match self.walk(Source::RealLine(z), None) {
-            Ok(Walk { wrong: Some(wrong), parameters, .. }) => {
-                let x = self.structure.names.iter().zip(parameters).map(|(name, x)| format!("{name} = {x}"));
+            Ok(Walk {
+                wrong: Some(wrong),
+                parameters,
+                ..
+            }) => {
+                let x = self
+                    .structure
+                    .names
+                    .iter()
+                    .zip(parameters)
+                    .map(|(name, x)| format!("{name} = {x}"));
                 EvalError::Recoverable(format!("{wrong} at {}", x.collect::<Vec<_>>().join(", ")))
             }
             Ok(_) => EvalError::Recoverable(format!("the log density is {log_density}")),
@@ -168,7 +197,8 @@ impl<M: Model> Density for ModelPosterior<M> {
     }
 
     fn ln_jacobian(&self, z: &[f64]) -> f64 {
-        self.walk(Source::RealLine(z), None).map_or(f64::NAN, |walk| walk.ln_jacobian)
+        self.walk(Source::RealLine(z), None)
+            .map_or(f64::NAN, |walk| walk.ln_jacobian)
     }
 
     fn initial(&self, rng: &mut dyn Rng) -> Vec<f64> {
@@ -181,7 +211,9 @@ impl<M: Model> DifferentiableDensity for ModelPosterior<M> {
         self.check_length(z)?;
         if gradient.len() != z.len() {
             let (room, dim) = (gradient.len(), z.len());
-            return Err(EvalError::Fatal(format!("room for {room} derivatives given, there are {dim}")));
+            return Err(EvalError::Fatal(format!(
+                "room for {room} derivatives given, there are {dim}"
+            )));
         }
         let mut first = 0;
         loop {
@@ -220,7 +252,10 @@ pub(super) fn prior_draws<M: Model>(model: &M, seed: u64, n: usize) -> Result<Na
         let mut rng = stream(seed, Purpose::Simulation, i as u64);
         let mut walk = Walk::new(Source::Prior, Some(&mut rng));
         model.run(&derived, &mut walk)?;
-        values.extend(checked([walk.parameters, walk.kept, walk.observations].concat(), &names)?);
+        values.extend(checked(
+            [walk.parameters, walk.kept, walk.observations].concat(),
+            &names,
+        )?);
     }
     Ok(NamedDraws { names, values })
 }

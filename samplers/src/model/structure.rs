@@ -33,7 +33,12 @@ impl Structure {
             let mut walk = Walk::new(Source::Zero, None);
             walk.names = Some(Names::default());
             model.run(&derived, &mut walk)?;
-            Ok((derived, walk.dim, walk.space, walk.names.take().unwrap_or_default()))
+            Ok((
+                derived,
+                walk.dim,
+                walk.space,
+                walk.names.take().unwrap_or_default(),
+            ))
         }));
         let fails = |why: String| SampleError::Invalid(format!("the model and its data do not fit: {why}"));
         let (derived, dim, space, names) = match traced {
@@ -44,13 +49,21 @@ impl Structure {
         let parameters = names.parameters.len();
         let all = [names.parameters, names.kept].concat();
         if dim == 0 {
-            return Err(fails("there are no unknowns, all vectors of them are empty".into()));
+            return Err(fails(
+                "there are no unknowns, all vectors of them are empty".into(),
+            ));
         }
         let mut seen = HashSet::new();
         if let Some(twice) = all.iter().find(|&name| !seen.insert(name)) {
             return Err(fails(format!("there are two quantities {twice}")));
         }
-        let structure = Self { dim, names: all, parameters, observations: names.observations, space };
+        let structure = Self {
+            dim,
+            names: all,
+            parameters,
+            observations: names.observations,
+            space,
+        };
         Ok((derived, structure))
     }
 }
@@ -58,5 +71,7 @@ impl Structure {
 /// What a panic said.
 fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("a panic").to_owned()
+    text.or(panic.downcast_ref::<&str>().copied())
+        .unwrap_or("a panic")
+        .to_owned()
 }

@@ -162,7 +162,10 @@ impl Interpreter<0> for Walk<'_> {
                 self.z.push(support.unconstrain(x));
                 x
             }
-            Source::Prior => self.rng.as_mut().map_or(f64::NAN, |rng| distribution.sample(*rng)),
+            Source::Prior => self
+                .rng
+                .as_mut()
+                .map_or(f64::NAN, |rng| distribution.sample(*rng)),
         };
         if matches!(self.source, Source::Prior) && x.is_nan() {
             return Err(no_draws(place, distribution));
@@ -173,7 +176,11 @@ impl Interpreter<0> for Walk<'_> {
         Ok(x)
     }
 
-    fn vector<D: Multivariate>(&mut self, name: &'static str, distribution: &D) -> Result<Self::Vector, EvalError>
+    fn vector<D: Multivariate>(
+        &mut self,
+        name: &'static str,
+        distribution: &D,
+    ) -> Result<Self::Vector, EvalError>
     where
         Dual<0>: From<D::Number>,
     {

@@ -36,7 +36,11 @@ impl Reference {
         let names: Vec<String> = serde_json::from_value(info["parameters"].clone()).unwrap();
         let numbers = read_npy(&std::fs::read(folder.join("draws.npy")).unwrap());
         let draws = numbers.chunks_exact(names.len()).map(<[f64]>::to_vec).collect();
-        Some(Self { names, draws, data: json("data.json") })
+        Some(Self {
+            names,
+            draws,
+            data: json("data.json"),
+        })
     }
 
     /// Column `index` of the draws.
@@ -55,8 +59,14 @@ fn read_npy(bytes: &[u8]) -> Vec<f64> {
     let header = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
     let (header, numbers) = bytes[10..].split_at(header);
     let header = String::from_utf8_lossy(header);
-    assert!(header.contains("'<f8'") && header.contains("'fortran_order': False"), "{header}");
-    numbers.chunks_exact(8).map(|number| f64::from_le_bytes(number.try_into().unwrap())).collect()
+    assert!(
+        header.contains("'<f8'") && header.contains("'fortran_order': False"),
+        "{header}"
+    );
+    numbers
+        .chunks_exact(8)
+        .map(|number| f64::from_le_bytes(number.try_into().unwrap()))
+        .collect()
 }
 
 type Loaded<M> = Option<(Reference, ModelPosterior<M>)>;
@@ -69,32 +79,52 @@ fn load<M: Model>(name: &str, model: impl FnOnce(&Reference) -> M) -> Loaded<M> 
 
 pub fn eight_schools() -> Loaded<EightSchools> {
     let name = "eight_schools-eight_schools_noncentered";
-    load(name, |data| EightSchools { y: data.get("y"), sigma: data.get("sigma") })
+    load(name, |data| EightSchools {
+        y: data.get("y"),
+        sigma: data.get("sigma"),
+    })
 }
 
 pub fn blr() -> Loaded<Blr> {
-    load("sblri-blr", |data| Blr { x: data.get("X"), y: data.get("y") })
+    load("sblri-blr", |data| Blr {
+        x: data.get("X"),
+        y: data.get("y"),
+    })
 }
 
 pub fn ark() -> Loaded<ArK> {
-    load("arK-arK", |data| ArK { y: data.get("y"), k: data.get("K") })
+    load("arK-arK", |data| ArK {
+        y: data.get("y"),
+        k: data.get("K"),
+    })
 }
 
 pub fn kid_iq() -> Loaded<KidIq> {
-    let model = |data: &Reference| KidIq { kid_score: data.get("kid_score"), mom_iq: data.get("mom_iq") };
+    let model = |data: &Reference| KidIq {
+        kid_score: data.get("kid_score"),
+        mom_iq: data.get("mom_iq"),
+    };
     load("kidiq-kidscore_momiq", model)
 }
 
 pub fn garch() -> Loaded<Garch> {
-    load("garch-garch11", |data| Garch { y: data.get("y"), sigma1: data.get("sigma1") })
+    load("garch-garch11", |data| Garch {
+        y: data.get("y"),
+        sigma1: data.get("sigma1"),
+    })
 }
 
 pub fn gauss_mix() -> Loaded<GaussMix> {
-    load("low_dim_gauss_mix-low_dim_gauss_mix", |data| GaussMix { y: data.get("y") })
+    load("low_dim_gauss_mix-low_dim_gauss_mix", |data| GaussMix {
+        y: data.get("y"),
+    })
 }
 
 pub fn gaussian_process() -> Loaded<GaussianProcess> {
-    load("gp_pois_regr-gp_regr", |data| GaussianProcess { x: data.get("x"), y: data.get("y") })
+    load("gp_pois_regr-gp_regr", |data| GaussianProcess {
+        x: data.get("x"),
+        y: data.get("y"),
+    })
 }
 
 pub fn mesquite() -> Loaded<Mesquite> {
