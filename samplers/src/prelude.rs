@@ -15,6 +15,8 @@ pub use crate::hmc::Hmc;
 pub use crate::likelihood::{DifferentiableLikelihood, Generative, Likelihood, Points, Repeated};
 pub use crate::metropolis::MetropolisHastings;
 pub use crate::number::{AutoDiff, GenericLikelihood, Number};
+pub use crate::model;
+pub use crate::model::{Model, ModelPosterior, NamedDraws};
 pub use crate::optimise::{Adam, Lbfgs, Map, Mle, Optimiser};
 pub use crate::posterior::Posterior;
 pub use crate::predictive::{Prediction, posterior_predictive, prior_predictive};

@@ -46,8 +46,11 @@ impl<N: Number> Univariate for Normal<N> {
 
     #[inline]
     fn ln_density<X: Number + From<N>>(&self, x: X) -> X {
-        let u = (x - X::from(self.mean)) / X::from(self.sd);
-        u.square() * -0.5 - X::from(self.sd.ln()) - 0.5 * TAU.ln()
+        // The derivatives by hand, half as many operations: −u / sd in x, u / sd in the mean, (u² − 1) / sd in sd.
+        let (from_mean, sd) = (x - X::from(self.mean), X::from(self.sd));
+        let (u, recip) = (from_mean.value() / sd.value(), sd.value().recip());
+        let value = -0.5 * u * u - sd.value().ln() - 0.5 * TAU.ln();
+        from_mean.chain(value, -u * recip) + sd.chain(0.0, (u * u - 1.0) * recip)
     }
     fn support(&self) -> Support<N> {
         Support::Real
