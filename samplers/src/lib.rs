@@ -5,6 +5,7 @@
 //!
 //! | sampler | needs | gives |
 //! |---|---|---|
+//! | [`Nuts`] | a gradient | chains |
 //! | [`Hmc`] | a gradient | chains |
 //! | [`MetropolisHastings`] | a value | chains |
 //! | [`Grid`] | a value, few parameters | weighted cells, evidence |
@@ -42,6 +43,7 @@ pub mod hmc;
 pub mod likelihood;
 pub mod metropolis;
 mod normal_quantile;
+pub mod nuts;
 pub mod optimise;
 pub mod posterior;
 pub mod prelude;
@@ -57,6 +59,7 @@ pub use grid::Grid;
 pub use hmc::{Hmc, MetricKind};
 pub use likelihood::{DifferentiableLikelihood, Likelihood, Points};
 pub use metropolis::MetropolisHastings;
+pub use nuts::Nuts;
 pub use optimise::{Map, Mle};
 pub use posterior::Posterior;
 pub use prior::Prior;
