@@ -61,13 +61,13 @@ impl Tree {
     /// A tree of one point, with a new momentum.
     pub(super) fn plant(&mut self, metric: &Metric, at: &Position, max_depth: usize, rng: &mut Stream) {
         let dim = at.z.len();
-        if self.branches.len() < max_depth + 1 {
+        if self.branches.len() <= max_depth || self.sum.len() != dim {
             self.branches.resize(max_depth + 1, Branch::default());
-        }
-        for branch in &mut self.branches {
-            branch.first.resize(dim, 0.0);
-            branch.last.resize(dim, 0.0);
-            branch.sum.resize(dim, 0.0);
+            for branch in &mut self.branches {
+                branch.first.resize(dim, 0.0);
+                branch.last.resize(dim, 0.0);
+                branch.sum.resize(dim, 0.0);
+            }
         }
         let [backward, forward] = &mut self.ends;
         forward.start(metric, at);
@@ -193,6 +193,7 @@ impl Tree {
 
 impl Branch {
     /// Becomes a single point.
+    #[inline]
     fn begin(&mut self, point: &Moving, weight: f64, energy_error: f64) {
         self.first.copy_from_slice(&point.momentum);
         self.sum.copy_from_slice(&point.momentum);
@@ -202,6 +203,7 @@ impl Branch {
     }
 
     /// Adds a second point, and says whether the two have not turned.
+    #[inline]
     fn add(&mut self, point: &Moving, weight: f64, energy_error: f64, rng: &mut Stream) -> bool {
         self.last.copy_from_slice(&point.momentum);
         self.weight += weight;
@@ -219,6 +221,7 @@ impl Branch {
     }
 
     /// Adds what was walked next, and says whether the two have not turned.
+    #[inline]
     fn join(&mut self, next: &mut Self, rng: &mut Stream) -> bool {
         let goes_on = goes_on(
             [&self.first, &self.last, &self.sum],
@@ -235,6 +238,7 @@ impl Branch {
     }
 }
 
+#[inline]
 fn add(sum: &mut [f64], more: &[f64]) {
     sum.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
 }
@@ -243,21 +247,28 @@ fn add(sum: &mut [f64], more: &[f64]) {
 /// turned back: both ends still move along the sum (Betancourt 2017, appendix A.4.2). So must each stretch
 /// together with the nearest point of the other: a path of a whole period, or of half of one, has stretches
 /// that turn exactly at their joint and escape the first check (as in Stan since 2.21).
+#[inline]
 fn goes_on([a_first, a_last, a_sum]: [&[f64]; 3], [b_first, b_last, b_sum]: [&[f64]; 3]) -> bool {
+    // Six sums of products, two lanes each: as many as a processor adds at once.
     let n = a_sum.len();
-    let (a_first, a_last) = (&a_first[..n], &a_last[..n]);
-    let (b_first, b_last, b_sum) = (&b_first[..n], &b_last[..n], &b_sum[..n]);
-    let mut along = [0.0; 6];
-    for i in 0..n {
-        let whole = a_sum[i] + b_sum[i];
-        let into_b = a_sum[i] + b_first[i];
-        let from_a = a_last[i] + b_sum[i];
-        along[0] += whole * a_first[i];
-        along[1] += whole * b_last[i];
-        along[2] += into_b * a_first[i];
-        along[3] += into_b * b_first[i];
-        along[4] += from_a * a_last[i];
-        along[5] += from_a * b_last[i];
+    let momenta = [a_first, a_last, a_sum, b_first, b_last, b_sum].map(|momentum| &momentum[..n]);
+    let mut along = [[0.0; 2]; 6];
+    let mut add = |lane: usize, i: usize| {
+        let [a_first, a_last, a_sum, b_first, b_last, b_sum] = momenta.map(|momentum| momentum[i]);
+        let (whole, into_b, from_a) = (a_sum + b_sum, a_sum + b_first, a_last + b_sum);
+        along[0][lane] += whole * a_first;
+        along[1][lane] += whole * b_last;
+        along[2][lane] += into_b * a_first;
+        along[3][lane] += into_b * b_first;
+        along[4][lane] += from_a * a_last;
+        along[5][lane] += from_a * b_last;
+    };
+    for i in 0..n / 2 {
+        add(0, 2 * i);
+        add(1, 2 * i + 1);
     }
-    along.iter().all(|&along| along > 0.0)
+    if n % 2 == 1 {
+        add(0, n - 1);
+    }
+    along.iter().all(|[even, odd]| even + odd > 0.0)
 }
