@@ -11,19 +11,20 @@ pub use crate::distribution::{
 };
 pub use crate::error::{EvalError, SampleError};
 pub use crate::grid::Grid;
-pub use crate::hmc::Hmc;
+pub use crate::hmc::{Hmc, MetricKind};
 pub use crate::likelihood::{DifferentiableLikelihood, Generative, Likelihood, Points, Repeated};
 pub use crate::metropolis::MetropolisHastings;
-pub use crate::number::{AutoDiff, GenericLikelihood, Number};
 pub use crate::model;
 pub use crate::model::{Model, ModelPosterior, NamedDraws};
+pub use crate::number::{AutoDiff, GenericLikelihood, Number};
+pub use crate::nuts::Nuts;
 pub use crate::optimise::{Adam, Lbfgs, Map, Mle, Optimiser};
 pub use crate::posterior::Posterior;
 pub use crate::predictive::{Prediction, posterior_predictive, prior_predictive};
+pub use crate::prior::Prior;
 pub use crate::run::{
     Checkpoint, Converged, Event, Observer, Progress, Run, RunOptions, StopReason, Summary,
 };
-pub use crate::prior::Prior;
 pub use crate::sampler::Sampler;
 pub use crate::stochastic::{
     CorrelatedLikelihood, DifferentiableStochasticLikelihood, LogEstimate, NoiseKey, StochasticLikelihood,
