@@ -7,6 +7,9 @@
 //! |---|---|---|
 //! | [`Hmc`] | a gradient | chains |
 //! | [`MetropolisHastings`] | a value | chains |
+//! | [`Ensemble`] | a value | a chain for each walker |
+//! | [`ParallelTempering`] | a prior and a likelihood | chains across modes, evidence |
+//! | [`Smc`] | a prior and a likelihood | independent particles, evidence |
 //! | [`Grid`] | a value, few parameters | weighted cells, evidence |
 //! | [`Mle`], [`Map`] | a gradient | an optimum, and draws about it |
 //!
@@ -36,6 +39,7 @@ mod adapt;
 pub mod bijector;
 pub mod density;
 pub mod diagnostics;
+pub mod ensemble;
 pub mod error;
 pub mod grid;
 pub mod hmc;
@@ -43,22 +47,28 @@ pub mod likelihood;
 pub mod metropolis;
 mod normal_quantile;
 pub mod optimise;
+pub mod parallel_tempering;
 pub mod posterior;
 pub mod prelude;
 pub mod prior;
 pub mod rng;
 pub mod run;
 pub mod sampler;
+pub mod smc;
 pub mod surface;
+mod tempered;
 
 pub use density::{Density, DifferentiableDensity};
+pub use ensemble::Ensemble;
 pub use error::{EvalError, SampleError};
 pub use grid::Grid;
 pub use hmc::Hmc;
 pub use likelihood::{DifferentiableLikelihood, Likelihood, Points};
 pub use metropolis::MetropolisHastings;
 pub use optimise::{Map, Mle};
+pub use parallel_tempering::ParallelTempering;
 pub use posterior::Posterior;
 pub use prior::Prior;
 pub use run::{Run, RunOptions};
 pub use sampler::Sampler;
+pub use smc::Smc;

@@ -176,6 +176,27 @@ impl<L: Likelihood> Posterior<L> {
     pub(crate) fn checked_prior(&self, x: &[f64]) -> Result<f64, EvalError> {
         self.checked("prior", x, self.log_prior(x))
     }
+
+    /// The log likelihood of many points, and their log prior in z (the Jacobian included): the two add up
+    /// to the log density.
+    pub(crate) fn parts_batch(
+        &self,
+        zs: Points<'_>,
+        log_likelihoods: &mut [f64],
+        log_priors: &mut [f64],
+    ) -> Result<(), EvalError> {
+        self.check_batch(zs, log_likelihoods, 1)?;
+        self.check_batch(zs, log_priors, 1)?;
+        let xs: Vec<f64> = zs.iter().flat_map(|z| self.physical(z)).collect();
+        let xs = Points::new(&xs, self.prior.dim())?;
+        self.likelihood.log_likelihood_batch(xs, log_likelihoods)?;
+        let parts = log_likelihoods.iter_mut().zip(log_priors);
+        for ((z, x), (log_likelihood, log_prior)) in zs.iter().zip(xs.iter()).zip(parts) {
+            *log_likelihood = self.checked("likelihood", x, *log_likelihood)?;
+            *log_prior = self.checked_prior(x)? + self.ln_jacobian(z);
+        }
+        Ok(())
+    }
 }
 
 impl<L: DifferentiableLikelihood> Posterior<L> {
@@ -385,6 +406,13 @@ mod tests {
             assert!((value - posterior.ln_jacobian(z) - physical).abs() < 1e-12);
             let parts = posterior.log_prior(&x) + posterior.log_likelihood(&x).unwrap();
             assert!((parts - physical).abs() < 1e-12);
+            let (mut log_likelihood, mut log_prior) = ([0.0], [0.0]);
+            let point = Points::new(z, 3).unwrap();
+            posterior
+                .parts_batch(point, &mut log_likelihood, &mut log_prior)
+                .unwrap();
+            assert_eq!(log_likelihood[0], posterior.log_likelihood(&x).unwrap());
+            assert!((log_likelihood[0] + log_prior[0] - value).abs() < 1e-12);
         }
     }
 

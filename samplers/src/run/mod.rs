@@ -160,6 +160,8 @@ pub struct Run {
     pub estimate: Option<Estimate>,
     /// ln ∫ p(data | x) p(x) dx, where the method computes it.
     pub log_evidence: Option<f64>,
+    /// One standard deviation of the log evidence, where the method can tell.
+    pub log_evidence_error: Option<f64>,
     /// What the sampler itself has to say against its result.
     pub warnings: Vec<String>,
 }
@@ -243,6 +245,7 @@ mod tests {
             approximation: None,
             estimate: None,
             log_evidence: None,
+            log_evidence_error: None,
             warnings: Vec::new(),
         }
     }
