@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rand::Rng;
 
 use crate::error::EvalError;
-use crate::likelihood::Points;
+use crate::likelihood::{Likelihood, Points};
+use crate::posterior::Posterior;
 use crate::run::Evaluations;
 
 /// An unnormalised log density over z on the real line, and the way from z to named parameters x in
@@ -192,6 +193,61 @@ impl<T: DifferentiableDensity + ?Sized> DifferentiableDensity for Counted<'_, T>
         let points = zs.iter().zip(values.iter()).zip(gradients.chunks_exact(zs.dim()));
         for ((z, &value), gradient) in points {
             self.checked_gradient(z, value, gradient)?;
+        }
+        Ok(())
+    }
+}
+
+impl<T: Density + ?Sized> Counted<'_, T> {
+    /// As `log_density_batch`, but a point that fails becomes NaN, which no log density is: where the batch
+    /// meets a recoverable error, its points are asked for one by one.
+    ///
+    /// # Errors
+    /// `Fatal` errors of the target.
+    pub(crate) fn log_densities(&self, zs: Points<'_>, out: &mut [f64]) -> Result<(), EvalError> {
+        match self.log_density_batch(zs, out) {
+            Err(EvalError::Recoverable(_)) => {}
+            whole => return whole,
+        }
+        for (z, out) in zs.iter().zip(out) {
+            *out = match self.log_density(z) {
+                Err(EvalError::Recoverable(_)) => f64::NAN,
+                value => value?,
+            };
+        }
+        Ok(())
+    }
+}
+
+impl<L: Likelihood> Counted<'_, Posterior<L>> {
+    /// The log likelihood and the log prior in z of many points; where one fails, its log likelihood is NaN
+    /// and the others keep theirs.
+    ///
+    /// # Errors
+    /// `Fatal` errors of the likelihood.
+    pub(crate) fn parts(
+        &self,
+        zs: Points<'_>,
+        log_likelihoods: &mut [f64],
+        log_priors: &mut [f64],
+    ) -> Result<(), EvalError> {
+        self.values.fetch_add(zs.len() as u64, Ordering::Relaxed);
+        match self.target.parts_batch(zs, log_likelihoods, log_priors) {
+            Err(EvalError::Recoverable(_)) => {}
+            whole => return whole,
+        }
+        let pairs = log_likelihoods.iter_mut().zip(log_priors);
+        for (z, (log_likelihood, log_prior)) in zs.iter().zip(pairs) {
+            self.values.fetch_add(1, Ordering::Relaxed);
+            let parts = (
+                std::slice::from_mut(log_likelihood),
+                std::slice::from_mut(log_prior),
+            );
+            let one = Points::new(z, zs.dim())?;
+            match self.target.parts_batch(one, parts.0, parts.1) {
+                Err(EvalError::Recoverable(_)) => *log_likelihood = f64::NAN,
+                done => done?,
+            }
         }
         Ok(())
     }

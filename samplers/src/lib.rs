@@ -8,6 +8,9 @@
 //! | [`Nuts`] | a gradient | chains |
 //! | [`Hmc`] | a gradient | chains |
 //! | [`MetropolisHastings`] | a value | chains |
+//! | [`Ensemble`] | a value | a chain for each walker |
+//! | [`ParallelTempering`] | a prior and a likelihood | chains across modes, evidence |
+//! | [`Smc`] | a prior and a likelihood | independent particles, evidence |
 //! | [`Grid`] | a value, few parameters | weighted cells, evidence |
 //! | [`Mle`], [`Map`] | a gradient | an optimum, and draws about it |
 //!
@@ -39,6 +42,7 @@ pub mod check_gradient;
 pub mod density;
 pub mod diagnostics;
 pub mod distribution;
+pub mod ensemble;
 pub mod error;
 pub mod export;
 pub mod grid;
@@ -50,6 +54,7 @@ mod normal_quantile;
 pub mod number;
 pub mod nuts;
 pub mod optimise;
+pub mod parallel_tempering;
 pub mod posterior;
 pub mod predictive;
 pub mod prelude;
@@ -58,10 +63,13 @@ pub mod rng;
 pub mod run;
 pub mod sampler;
 pub mod stochastic;
+pub mod smc;
 pub mod surface;
+mod tempered;
 
 pub use check_gradient::check_gradient;
 pub use density::{Density, DifferentiableDensity};
+pub use ensemble::Ensemble;
 pub use error::{EvalError, SampleError};
 pub use grid::Grid;
 pub use hmc::{Hmc, MetricKind};
@@ -70,9 +78,11 @@ pub use metropolis::MetropolisHastings;
 pub use model::{Model, ModelPosterior};
 pub use nuts::Nuts;
 pub use optimise::{Map, Mle};
+pub use parallel_tempering::ParallelTempering;
 pub use posterior::Posterior;
 pub use predictive::{posterior_predictive, prior_predictive};
 pub use prior::Prior;
 pub use run::{Run, RunOptions};
 pub use sampler::Sampler;
 pub use stochastic::{NoiseKey, StochasticLikelihood};
+pub use smc::Smc;

@@ -149,7 +149,7 @@ impl<T: Density + ?Sized> Adaptation<T, RandomWalk> for AdaptiveProposal {
 }
 
 /// The best scale for a Gaussian whose covariance is that of the proposal (Roberts et al. 1997).
-fn best_scale(dim: usize) -> f64 {
+pub(crate) fn best_scale(dim: usize) -> f64 {
     2.38 / (dim as f64).sqrt()
 }
 

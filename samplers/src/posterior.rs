@@ -185,6 +185,29 @@ impl<L: Likelihood> Posterior<L> {
     pub(crate) fn checked_prior(&self, x: &[f64]) -> Result<f64, EvalError> {
         self.checked("prior", x, self.log_prior(x))
     }
+
+    /// The log likelihood of many points, and their log prior in z (the Jacobian included): the two add up
+    /// to the log density.
+    pub(crate) fn parts_batch(
+        &self,
+        zs: Points<'_>,
+        log_likelihoods: &mut [f64],
+        log_priors: &mut [f64],
+    ) -> Result<(), EvalError> {
+        self.check_batch(zs, log_likelihoods, 1)?;
+        self.check_batch(zs, log_priors, 1)?;
+        let mut xs = vec![0.0; zs.len() * self.prior.dim()];
+        let points = zs.iter().zip(xs.chunks_exact_mut(self.prior.dim()));
+        let ln_jacobians: Vec<f64> = points.map(|(z, x)| self.constrain(z, x)).collect();
+        let xs = Points::new(&xs, self.prior.dim())?;
+        self.likelihood.log_likelihood_batch(xs, log_likelihoods)?;
+        let parts = log_likelihoods.iter_mut().zip(log_priors);
+        for ((x, ln_jacobian), (log_likelihood, log_prior)) in xs.iter().zip(ln_jacobians).zip(parts) {
+            *log_likelihood = self.checked("likelihood", x, *log_likelihood)?;
+            *log_prior = self.checked_prior(x)? + ln_jacobian;
+        }
+        Ok(())
+    }
 }
 
 impl<L: DifferentiableLikelihood> Posterior<L> {
@@ -269,15 +292,9 @@ impl<L: Likelihood> Density for Posterior<L> {
     }
 
     fn log_density_batch(&self, zs: Points<'_>, out: &mut [f64]) -> Result<(), EvalError> {
-        self.check_batch(zs, out, 1)?;
-        let mut xs = vec![0.0; zs.len() * self.prior.dim()];
-        let points = zs.iter().zip(xs.chunks_exact_mut(self.prior.dim()));
-        let ln_jacobians: Vec<f64> = points.map(|(z, x)| self.constrain(z, x)).collect();
-        let xs = Points::new(&xs, self.prior.dim())?;
-        self.likelihood.log_likelihood_batch(xs, out)?;
-        for ((x, ln_jacobian), value) in xs.iter().zip(ln_jacobians).zip(out) {
-            *value = self.checked("likelihood", x, *value)? + self.checked_prior(x)? + ln_jacobian;
-        }
+        let mut log_priors = vec![0.0; out.len()];
+        self.parts_batch(zs, out, &mut log_priors)?;
+        out.iter_mut().zip(log_priors).for_each(|(value, log_prior)| *value += log_prior);
         Ok(())
     }
 
@@ -414,6 +431,13 @@ mod tests {
             assert!((value - posterior.ln_jacobian(z) - physical).abs() < 1e-12);
             let parts = posterior.log_prior(&x) + posterior.log_likelihood(&x).unwrap();
             assert!((parts - physical).abs() < 1e-12);
+            let (mut log_likelihood, mut log_prior) = ([0.0], [0.0]);
+            let point = Points::new(z, 3).unwrap();
+            posterior
+                .parts_batch(point, &mut log_likelihood, &mut log_prior)
+                .unwrap();
+            assert_eq!(log_likelihood[0], posterior.log_likelihood(&x).unwrap());
+            assert!((log_likelihood[0] + log_prior[0] - value).abs() < 1e-12);
         }
     }
 

@@ -4,11 +4,8 @@ pub use crate::check_gradient::{
     GradientCheck, check_gradient, check_gradient_at, check_likelihood_gradient,
 };
 pub use crate::density::{Density, DifferentiableDensity};
-pub use crate::distribution::{
-    Bernoulli, Beta, Binomial, Cauchy, Dirichlet, Exponential, Flat, Gamma, HalfCauchy, HalfFlat, HalfNormal,
-    InverseGamma, Laplace, LkjCholesky, LogNormal, LogUniform, Multivariate, MultivariateNormal,
-    NegativeBinomial, Normal, Ordered, Poisson, StudentT, TruncatedNormal, Uniform, Univariate,
-};
+pub use crate::distribution::{Bernoulli, Beta, Binomial, Cauchy, Dirichlet, Exponential, Flat, Gamma, HalfCauchy, HalfFlat, HalfNormal, InverseGamma, Laplace, LkjCholesky, LogNormal, LogUniform, Multivariate, MultivariateNormal, NegativeBinomial, Normal, Ordered, Poisson, StudentT, TruncatedNormal, Uniform, Univariate};
+pub use crate::ensemble::{Ensemble, Move};
 pub use crate::error::{EvalError, SampleError};
 pub use crate::grid::Grid;
 pub use crate::hmc::{Hmc, MetricKind};
@@ -19,6 +16,7 @@ pub use crate::model::{Model, ModelPosterior, NamedDraws};
 pub use crate::number::{AutoDiff, GenericLikelihood, Number};
 pub use crate::nuts::Nuts;
 pub use crate::optimise::{Adam, Lbfgs, Map, Mle, Optimiser};
+pub use crate::parallel_tempering::ParallelTempering;
 pub use crate::posterior::Posterior;
 pub use crate::predictive::{Prediction, posterior_predictive, prior_predictive};
 pub use crate::prior::Prior;
@@ -26,7 +24,5 @@ pub use crate::run::{
     Checkpoint, Converged, Event, Observer, Progress, Run, RunOptions, StopReason, Summary,
 };
 pub use crate::sampler::Sampler;
-pub use crate::stochastic::{
-    CorrelatedLikelihood, DifferentiableStochasticLikelihood, LogEstimate, NoiseKey, StochasticLikelihood,
-    Unbiased,
-};
+pub use crate::stochastic::{CorrelatedLikelihood, DifferentiableStochasticLikelihood, LogEstimate, NoiseKey, StochasticLikelihood, Unbiased};
+pub use crate::smc::Smc;

@@ -204,6 +204,7 @@ impl Surface {
             approximation: None,
             estimate: None,
             log_evidence: self.log_evidence(),
+            log_evidence_error: None,
             warnings: self.warnings.clone(),
         }
     }

@@ -55,6 +55,7 @@ fn run_of_draws(path: &Path, names: Vec<String>, chains: Vec<Chain>) -> Run {
         approximation: None,
         estimate: None,
         log_evidence: None,
+        log_evidence_error: None,
         warnings: Vec::new(),
     }
 }

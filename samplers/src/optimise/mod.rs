@@ -322,6 +322,7 @@ fn maximise<L: DifferentiableLikelihood>(
             starts: values,
         }),
         log_evidence: None,
+        log_evidence_error: None,
         warnings,
     })
 }

@@ -206,6 +206,7 @@ where
             approximation: None,
             estimate: None,
             log_evidence: None,
+            log_evidence_error: None,
             warnings: Vec::new(),
         },
         states,

@@ -173,6 +173,8 @@ pub struct Run {
     /// ln ∫ p(data | x) p(x) dx, where the method computes it.
     #[serde(with = "real")]
     pub log_evidence: Option<f64>,
+    /// One standard deviation of the log evidence, where the method can tell.
+    pub log_evidence_error: Option<f64>,
     /// What the sampler itself has to say against its result.
     pub warnings: Vec<String>,
 }
@@ -256,6 +258,7 @@ mod tests {
             approximation: None,
             estimate: None,
             log_evidence: None,
+            log_evidence_error: None,
             warnings: Vec::new(),
         }
     }

@@ -65,6 +65,8 @@ pub struct Summary {
     pub approximation: Option<String>,
     /// ln ∫ p(data | x) p(x) dx, where the method computes it.
     pub log_evidence: Option<f64>,
+    /// One standard deviation of it, where the method can tell.
+    pub log_evidence_error: Option<f64>,
     /// Why the run ended.
     pub stop: StopReason,
     /// What speaks against the result. Empty is no proof of convergence, only the lack of one against it.
@@ -109,6 +111,7 @@ impl Summary {
             acceptance: (!acceptances.is_empty()).then_some(acceptance),
             approximation: run.approximation.clone(),
             log_evidence: run.log_evidence,
+            log_evidence_error: run.log_evidence_error,
             stop: run.stop.clone(),
             warnings: run.warnings.clone(),
         };
@@ -252,7 +255,11 @@ impl fmt::Display for Summary {
             writeln!(f, "approximation: {approximation}")?;
         }
         if let Some(log_evidence) = self.log_evidence {
-            writeln!(f, "log evidence: {log_evidence:.3}")?;
+            write!(f, "log evidence: {log_evidence:.3}")?;
+            match self.log_evidence_error {
+                Some(error) => writeln!(f, " ± {error:.3}")?,
+                None => writeln!(f)?,
+            }
         }
         let names = self
             .parameters
@@ -333,6 +340,7 @@ mod tests {
             approximation: None,
             estimate: None,
             log_evidence: None,
+            log_evidence_error: None,
             warnings: Vec::new(),
         }
     }

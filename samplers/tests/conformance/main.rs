@@ -245,8 +245,9 @@ fn a_fatal_error_ends_the_run_and_keeps_what_was_drawn() {
     for (name, sampler) in samplers() {
         let whole = sampler.sample(&toy(Failure::Never), &options()).unwrap();
         let spent = (whole.evaluations.values + whole.evaluations.gradients) as usize;
-        // Chains and starts run one after the other on one thread: half the evaluations end the second.
-        let posterior = toy(Failure::FatalAfter(spent / 2));
+        // Chains and starts run one after the other on one thread, those of an ensemble together: three quarters
+        // of the evaluations end a later one of the former, and the latter after their warm-up.
+        let posterior = toy(Failure::FatalAfter(spent * 3 / 4));
         let run = pool.install(|| sampler.sample(&posterior, &options()));
         let run = run.unwrap_or_else(|error| panic!("{name}: {error}"));
         assert!(
@@ -347,6 +348,76 @@ fn bad_settings_are_refused_in_words() {
             }),
         ),
         ("at least one point", Box::new(Grid::new(0))),
+        (
+            "even number",
+            Box::new(Ensemble {
+                walkers: Some(7),
+                ..Ensemble::default()
+            }),
+        ),
+        (
+            "6 or more",
+            Box::new(Ensemble {
+                walkers: Some(4),
+                ..Ensemble::default()
+            }),
+        ),
+        (
+            "ask for fewer",
+            Box::new(Ensemble {
+                walkers: Some(usize::MAX - 1),
+                ..Ensemble::default()
+            }),
+        ),
+        (
+            "moves",
+            Box::new(Ensemble {
+                moves: vec![(Move::Stretch, -1.0), (Move::Snooker, 2.0)],
+                ..Ensemble::default()
+            }),
+        ),
+        (
+            "moves",
+            Box::new(Ensemble {
+                moves: Vec::new(),
+                ..Ensemble::default()
+            }),
+        ),
+        (
+            "batch_size",
+            Box::new(Ensemble {
+                batch_size: Some(0),
+                ..Ensemble::default()
+            }),
+        ),
+        (
+            "effective",
+            Box::new(Smc {
+                effective: 1.0,
+                ..Smc::default()
+            }),
+        ),
+        (
+            "batch_size",
+            Box::new(Smc {
+                batch_size: 0,
+                ..Smc::default()
+            }),
+        ),
+        (
+            "temperatures",
+            Box::new(ParallelTempering {
+                temperatures: 1,
+                ..ParallelTempering::default()
+            }),
+        ),
+        (
+            "thinning",
+            Box::new(ParallelTempering {
+                thinning: Some(0),
+                ..ParallelTempering::default()
+            }),
+        ),
         ("more than", Box::new(Grid::new(10_000))),
         (
             "starts",
@@ -498,8 +569,9 @@ fn progress_reaches_its_total() {
                 let steps: Vec<usize> = of_chain.clone().map(|report| report.step).collect();
                 let total = of_chain.map(|report| report.total).next().unwrap();
                 assert_eq!(steps.iter().max(), Some(&total), "{name}");
-                // The cells of a grid are done in any order, the iterations of L-BFGS end early.
-                if !name.contains("grid") && !name.contains("lbfgs") {
+                // The cells of a grid are done in any order, the iterations of L-BFGS end early, temperatures
+                // come in leaps.
+                if !["grid", "lbfgs", "smc"].iter().any(|kind| name.contains(kind)) {
                     assert!(steps.into_iter().eq(1..=total), "{name}");
                 }
             }
@@ -539,7 +611,7 @@ fn a_run_cut_short_goes_on_to_the_same_bits() {
                 }
             });
             let cut = RunOptions {
-                checkpoint: checkpoint.clone(),
+                checkpoint,
                 interrupt: Some(interrupt),
                 observer: Some(observer),
                 ..options()
@@ -551,7 +623,7 @@ fn a_run_cut_short_goes_on_to_the_same_bits() {
                 cut.stop
             );
             let resumed = RunOptions {
-                checkpoint,
+                checkpoint: Some(Checkpoint::new(folder.path())),
                 ..options()
             };
             let resumed = sampler.sample(&toy(Failure::Partly), &resumed).unwrap();

@@ -29,6 +29,42 @@ pub fn samplers() -> Vec<Named<Posterior<Toy>>> {
                 ..Nuts::default()
             }),
         ),
+        (
+            "ensemble",
+            Box::new(Ensemble {
+                walkers: Some(12),
+                ..Ensemble::default()
+            }),
+        ),
+        (
+            "mixed ensemble",
+            Box::new(Ensemble {
+                walkers: Some(6),
+                moves: vec![
+                    (Move::Stretch, 1.0),
+                    (Move::Differential, 2.0),
+                    (Move::Snooker, 1.0),
+                ],
+                thinning: Some(1),
+                batch_size: Some(2),
+            }),
+        ),
+        ("smc", Box::new(Smc::default())),
+        (
+            "smc in small batches",
+            Box::new(Smc {
+                effective: 0.8,
+                batch_size: 7,
+            }),
+        ),
+        ("parallel tempering", Box::new(ParallelTempering::default())),
+        (
+            "two temperatures",
+            Box::new(ParallelTempering {
+                temperatures: 2,
+                thinning: Some(5),
+            }),
+        ),
         ("grid", Box::new(Grid::new(20))),
         (
             "refined grid",

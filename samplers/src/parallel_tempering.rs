@@ -1,0 +1,511 @@
+//! Let chains at many temperatures hand their points down to the posterior.
+
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+
+use crate::adapt::{DualAveraging, Moments, Windows};
+use crate::density::{Counted, Density};
+use crate::error::{EvalError, SampleError};
+use crate::likelihood::Likelihood;
+use crate::metropolis::best_scale;
+use crate::posterior::Posterior;
+use crate::rng::Stream;
+use crate::run::engine::{self, Outcome, Process};
+use crate::run::markov::find_start;
+use crate::run::{Chain, Run, RunOptions, Step, StopReason};
+use crate::sampler::Sampler;
+use crate::tempered::{Swarm, Walk, best_acceptance, mean_and_sd};
+
+/// The ladder before it is tuned, β = (k / (K − 1))⁴: most of the way from the prior is made at small β
+/// (Friel & Pettitt 2008, doi:10.1111/j.1467-9868.2007.00650.x).
+const POWER: f64 = 4.0;
+/// A rejection of swaps above this leaves the ladder with a gap.
+const MOST_REJECTED: f64 = 0.7;
+/// Fewer points than this that came from the prior to the posterior, over all chains, tell of no mixing.
+const FEWEST_ARRIVALS: usize = 20;
+/// Chains whose log evidences scatter by more than this have not seen the same posterior.
+const SCATTER: f64 = 0.5;
+
+/// Parallel tempering with non-reversible swaps (Syed et al. 2022, arXiv 1905.02939), for posteriors of
+/// several modes, with the evidence.
+///
+/// Each chain is a ladder of replicas under p(data | x)^β p(x), from β = 0, which draws from the prior
+/// itself, to β = 1, whose draws are kept. Between swaps, replicas move by random walks of their own
+/// covariance and scale; swaps alternate between even and odd pairs, so that points travel along the ladder
+/// instead of diffusing. During warm-up walks are tuned, and the ladder, so that all pairs reject alike.
+/// After it all stays.
+///
+/// It needs no gradient; a step asks the likelihood for all temperatures in one batch, `thinning` times. The
+/// evidence comes from geometric bridges between neighbouring temperatures (Meng & Wong 1996, Statistica
+/// Sinica 6, 831), averaged over the chains, its error from their scatter. The prior counts as normalised;
+/// where an evaluation fails, the likelihood counts as zero.
+///
+/// ```
+/// use armilla_samplers::prelude::*;
+/// /// Two narrow modes, one of twice the mass.
+/// struct Modes;
+/// impl Likelihood for Modes {
+///     fn dim(&self) -> usize { 1 }
+///     fn log_likelihood(&self, x: &[f64]) -> Result<f64, EvalError> {
+///         let mode = |at: f64| (-0.5 * ((x[0] - at) / 0.1).powi(2)).exp();
+///         Ok((mode(-5.0) + 2.0 * mode(5.0)).ln())
+///     }
+/// }
+/// let posterior = Posterior::new(Prior::new().with("a", Uniform::new(-10.0, 10.0)?)?, Modes)?;
+/// let run = ParallelTempering::default().sample(&posterior, &RunOptions::default())?;
+/// let right = run.draws().filter(|x| x[0] > 0.0).count() as f64 / run.len() as f64;
+/// assert!((right - 2.0 / 3.0).abs() < 0.06);
+/// # Ok::<(), SampleError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ParallelTempering {
+    /// Rungs of the ladder, prior and posterior included.
+    pub temperatures: usize,
+    /// Steps of the walks between swaps; by default as many as there are parameters.
+    pub thinning: Option<usize>,
+}
+
+impl Default for ParallelTempering {
+    /// Ten temperatures.
+    fn default() -> Self {
+        Self {
+            temperatures: 10,
+            thinning: None,
+        }
+    }
+}
+
+/// The process: settings with their defaults filled in.
+struct Ladders {
+    settings: ParallelTempering,
+    thinning: usize,
+}
+
+/// One ladder between two steps. Rung 0 is the prior, the last the posterior.
+#[derive(Serialize, Deserialize)]
+struct Ladder {
+    betas: Vec<f64>,
+    replicas: Swarm,
+    walks: Vec<Walk>,
+    /// Gone after the warm-up.
+    tuning: Option<Vec<Tuning>>,
+    pairs: Vec<Pair>,
+    /// Of the point on each rung: whether it has been at the prior since it was last at the posterior.
+    from_prior: Vec<bool>,
+    arrivals: usize,
+    failures: usize,
+    step: usize,
+    #[serde(skip)]
+    proposals: Swarm,
+}
+
+/// What a rung learns while it is tuned.
+#[derive(Clone, Serialize, Deserialize)]
+struct Tuning {
+    averaging: DualAveraging,
+    moments: Moments,
+}
+
+impl Tuning {
+    fn new(dim: usize) -> Self {
+        Self {
+            averaging: DualAveraging::new(best_acceptance(dim), best_scale(dim)),
+            moments: Moments::new(dim),
+        }
+    }
+}
+
+/// What is known of two neighbouring rungs.
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct Pair {
+    /// The sum of the probabilities with which their swap is rejected, and of how many steps.
+    rejected: f64,
+    steps: usize,
+    /// The mean of exp(½ Δβ ln L) on the lower rung, and of exp(−½ Δβ ln L) on the upper one.
+    up: LogMean,
+    down: LogMean,
+}
+
+impl Pair {
+    fn rejection(&self) -> f64 {
+        self.rejected / self.steps.max(1) as f64
+    }
+}
+
+/// The logarithm of a mean of exponentials, term by term.
+#[derive(Clone, Serialize, Deserialize)]
+struct LogMean {
+    largest: f64,
+    /// In units of exp(largest).
+    sum: f64,
+    count: usize,
+}
+
+impl Default for LogMean {
+    fn default() -> Self {
+        Self {
+            largest: f64::NEG_INFINITY,
+            sum: 0.0,
+            count: 0,
+        }
+    }
+}
+
+impl LogMean {
+    fn push(&mut self, exponent: f64) {
+        self.count += 1;
+        if exponent > self.largest {
+            self.sum = self.sum * (self.largest - exponent).exp() + 1.0;
+            self.largest = exponent;
+        } else if exponent > f64::NEG_INFINITY {
+            self.sum += (exponent - self.largest).exp();
+        }
+    }
+
+    fn value(&self) -> f64 {
+        self.largest + (self.sum / self.count as f64).ln()
+    }
+}
+
+impl Ladder {
+    fn top(&self) -> usize {
+        self.betas.len() - 1
+    }
+
+    /// One step of every walk; the prior is drawn from with the last of them.
+    fn walk<L: Likelihood>(
+        &mut self,
+        target: &Counted<'_, Posterior<L>>,
+        last: bool,
+        acceptances: &mut [f64],
+        rng: &mut Stream,
+    ) -> Result<bool, EvalError> {
+        let (rungs, dim) = (self.betas.len(), target.dim());
+        if self.proposals.len() != rungs {
+            self.proposals = Swarm::new(rungs, dim);
+        }
+        let first = usize::from(!last);
+        if last {
+            let drawn = target.initial(rng);
+            self.proposals.point_mut(0).copy_from_slice(&drawn);
+        }
+        for rung in 1..rungs {
+            let z = self.replicas.point(rung);
+            self.walks[rung].propose(z, rng, self.proposals.point_mut(rung));
+        }
+        self.failures += self.proposals.evaluate(target, first, rungs)?;
+        let failed = self.proposals.log_likelihood[rungs - 1].is_nan();
+        if last {
+            let value = self.proposals.log_likelihood[0];
+            self.proposals.log_likelihood[0] = if value.is_nan() { f64::NEG_INFINITY } else { value };
+            self.replicas.set(0, &self.proposals, 0);
+        }
+        for rung in 1..rungs {
+            let acceptance = self.replicas.acceptance(rung, &self.proposals, self.betas[rung]);
+            acceptances[rung] += acceptance;
+            if rng.random::<f64>() < acceptance {
+                self.replicas.set(rung, &self.proposals, rung);
+            }
+        }
+        Ok(failed)
+    }
+
+    /// Swaps every other pair, after adding what all of them tell.
+    fn swap(&mut self, rng: &mut Stream) {
+        for (rung, pair) in self.pairs.iter_mut().enumerate() {
+            let step = self.betas[rung + 1] - self.betas[rung];
+            let (below, above) = (
+                self.replicas.log_likelihood[rung],
+                self.replicas.log_likelihood[rung + 1],
+            );
+            // Above the prior, no point has a likelihood of zero.
+            let acceptance = (step * (below - above)).exp().min(1.0);
+            pair.rejected += 1.0 - acceptance;
+            pair.steps += 1;
+            pair.up.push(0.5 * step * below);
+            pair.down.push(-0.5 * step * above);
+            if (rung + self.step).is_multiple_of(2) && rng.random::<f64>() < acceptance {
+                self.replicas.swap(rung, rung + 1);
+                self.from_prior.swap(rung, rung + 1);
+            }
+        }
+        let top = self.top();
+        self.from_prior[0] = true;
+        self.arrivals += usize::from(std::mem::take(&mut self.from_prior[top]));
+    }
+
+    /// Learns from a step of the warm-up.
+    fn tune(&mut self, windows: &Windows, acceptances: &[f64]) {
+        let Some(tuning) = &mut self.tuning else {
+            return;
+        };
+        let dim = self.replicas.dim();
+        for (rung, tuning) in tuning.iter_mut().enumerate().skip(1) {
+            self.walks[rung].scale = tuning.averaging.update(acceptances[rung]);
+            if windows.contain(self.step) {
+                tuning.moments.push(self.replicas.point(rung));
+            }
+            if windows.close_at(self.step) {
+                // A covariance that is singular to rounding leaves the walk as it was.
+                if let Some(cholesky) = tuning.moments.covariance().cholesky() {
+                    self.walks[rung].factor = cholesky.unpack();
+                    self.walks[rung].scale = best_scale(dim);
+                }
+                *tuning = Tuning::new(dim);
+            }
+        }
+        if windows.close_at(self.step) {
+            let rejections: Vec<f64> = self.pairs.iter().map(Pair::rejection).collect();
+            self.betas = even_ladder(&self.betas, &rejections);
+            self.forget();
+        }
+    }
+
+    fn finish(&mut self) {
+        for (walk, tuning) in self
+            .walks
+            .iter_mut()
+            .zip(self.tuning.take().iter().flatten())
+            .skip(1)
+        {
+            walk.scale = tuning.averaging.finish();
+        }
+        self.forget();
+    }
+
+    /// What the pairs told belongs to another ladder.
+    fn forget(&mut self) {
+        self.pairs.fill(Pair::default());
+        self.arrivals = 0;
+    }
+
+    fn log_evidence(&self) -> f64 {
+        let bridge = |pair: &Pair| pair.up.value() - pair.down.value();
+        self.pairs.iter().map(bridge).sum()
+    }
+}
+
+/// The ladder on which every pair rejects the same, if the rejection between two temperatures is that of
+/// the old ladder spread evenly between its rungs (Syed et al. 2022, section 5).
+fn even_ladder(betas: &[f64], rejections: &[f64]) -> Vec<f64> {
+    // Rungs that never reject still lie apart, so that there is one way back from the sum to β.
+    let parts: Vec<f64> = rejections.iter().map(|rejection| rejection.max(1e-3)).collect();
+    let total: f64 = parts.iter().sum();
+    let rungs = betas.len();
+    let (mut ladder, mut pair, mut below) = (vec![0.0], 0, 0.0);
+    for rung in 1..rungs - 1 {
+        let wanted = total * rung as f64 / (rungs - 1) as f64;
+        while pair + 1 < parts.len() && below + parts[pair] < wanted {
+            below += parts[pair];
+            pair += 1;
+        }
+        let fraction = ((wanted - below) / parts[pair]).min(1.0);
+        ladder.push(betas[pair] + fraction * (betas[pair + 1] - betas[pair]));
+    }
+    ladder.push(1.0);
+    ladder
+}
+
+impl<L: Likelihood> Process<Posterior<L>> for Ladders {
+    type State = Ladder;
+
+    fn method(&self) -> String {
+        "parallel tempering".into()
+    }
+
+    fn settings(&self) -> String {
+        format!("{:?}", self.settings)
+    }
+
+    fn start(
+        &self,
+        target: &Counted<'_, Posterior<L>>,
+        options: &RunOptions,
+        worker: usize,
+        _rng: &mut Stream,
+    ) -> Result<Ladder, SampleError> {
+        let (rungs, dim) = (self.settings.temperatures, target.dim());
+        let mut replicas = Swarm::new(rungs, dim);
+        for rung in 0..rungs {
+            let start = find_start(target, options.seed, worker * rungs + rung, |z| {
+                let mut start = Swarm::new(1, dim);
+                start.z = z;
+                if start.evaluate(target, 0, 1)? > 0 {
+                    // Once more, for the words.
+                    target.log_density(&start.z)?;
+                }
+                let log_density = start.log_density(0);
+                Ok((start, log_density))
+            })?;
+            replicas.set(rung, &start, 0);
+        }
+        let tuning = || vec![Tuning::new(dim); rungs];
+        Ok(Ladder {
+            betas: (0..rungs)
+                .map(|rung| (rung as f64 / (rungs - 1) as f64).powf(POWER))
+                .collect(),
+            replicas,
+            walks: vec![Walk::new(dim); rungs],
+            tuning: (options.warmup > 0).then(tuning),
+            pairs: vec![Pair::default(); rungs - 1],
+            from_prior: vec![false; rungs],
+            arrivals: 0,
+            failures: 0,
+            step: 0,
+            proposals: Swarm::default(),
+        })
+    }
+
+    fn advance(
+        &self,
+        target: &Counted<'_, Posterior<L>>,
+        options: &RunOptions,
+        ladder: &mut Ladder,
+        rng: &mut Stream,
+        chains: &mut [Chain],
+    ) -> Result<(), EvalError> {
+        let (rungs, top) = (ladder.betas.len(), ladder.top());
+        let mut acceptances = vec![0.0; rungs];
+        let mut diverged = false;
+        for walk in 1..=self.thinning {
+            diverged |= ladder.walk(target, walk == self.thinning, &mut acceptances, rng)?;
+        }
+        acceptances
+            .iter_mut()
+            .for_each(|sum| *sum /= self.thinning as f64);
+        ladder.swap(rng);
+        let warmup = ladder.step < options.warmup;
+        if warmup {
+            ladder.tune(&Windows::new(options.warmup), &acceptances);
+        }
+        ladder.step += 1;
+        if ladder.step == options.warmup {
+            ladder.finish();
+        }
+        for chain in chains {
+            if warmup {
+                chain.warmup_divergences += usize::from(diverged);
+                continue;
+            }
+            chain.step_size = Some(ladder.walks[top].scale);
+            let step = Step {
+                acceptance: acceptances[top],
+                diverged,
+                energy: None,
+                evaluations: (self.thinning * (rungs - 1) + 1) as u32,
+            };
+            let log_density = ladder.replicas.log_density(top);
+            chain.push_z(target, ladder.replicas.point(top), log_density, step);
+        }
+        Ok(())
+    }
+
+    fn progress(&self, options: &RunOptions, ladder: &Ladder) -> (usize, usize, bool) {
+        let total = options.warmup + options.draws;
+        (ladder.step, total, ladder.step < options.warmup)
+    }
+
+    fn position<'s>(&self, ladder: &'s Ladder) -> Option<(&'s [f64], f64)> {
+        let top = ladder.top();
+        Some((ladder.replicas.point(top), ladder.replicas.log_density(top)))
+    }
+}
+
+impl<L: Likelihood> Sampler<Posterior<L>> for ParallelTempering {
+    fn sample(&self, target: &Posterior<L>, run: &RunOptions) -> Result<Run, SampleError> {
+        let invalid = |message: String| Err(SampleError::Invalid(message));
+        let (temperatures, thinning) = (self.temperatures, self.thinning.unwrap_or(target.dim()));
+        if !(2..=1000).contains(&temperatures) {
+            return invalid(format!(
+                "temperatures is {temperatures}: choose between 2, prior and posterior, and 1000"
+            ));
+        }
+        if thinning == 0 {
+            return invalid("thinning is 0: take at least one step per draw".into());
+        }
+        let ladders = Ladders {
+            settings: *self,
+            thinning,
+        };
+        let Outcome { mut run, states } = engine::run(&ladders, target, run)?;
+        judge(&mut run, &states);
+        Ok(run)
+    }
+}
+
+/// Adds the evidence, and what speaks against the ladders.
+fn judge(run: &mut Run, ladders: &[Ladder]) {
+    let failures: usize = ladders.iter().map(|ladder| ladder.failures).sum();
+    if failures > 0 {
+        run.warnings.push(format!(
+            "{failures} of {} evaluations failed: there the likelihood counts as zero",
+            run.evaluations.values
+        ));
+    }
+    let complete = !matches!(run.stop, StopReason::Fatal { .. });
+    if !complete || run.chains.iter().any(Chain::is_empty) || run.chains.len() != ladders.len() {
+        return;
+    }
+    let evidences: Vec<f64> = ladders.iter().map(Ladder::log_evidence).collect();
+    let (mean, sd) = mean_and_sd(&evidences);
+    run.log_evidence = Some(mean);
+    run.log_evidence_error = sd.map(|sd| sd / (evidences.len() as f64).sqrt());
+    if let Some(sd) = sd.filter(|&sd| sd > SCATTER) {
+        run.warnings.push(format!(
+            "the log evidences of the chains scatter by {sd:.2}: take more draws or temperatures"
+        ));
+    }
+    let rejections = |ladder: &Ladder| ladder.pairs.iter().map(Pair::rejection).collect::<Vec<_>>();
+    let all: Vec<f64> = ladders.iter().flat_map(rejections).collect();
+    let worst = all.iter().copied().fold(0.0, f64::max);
+    if worst > MOST_REJECTED {
+        // The best ladder has two rungs for each unit of rejection that it must overcome.
+        let barrier = all.iter().sum::<f64>() / ladders.len() as f64;
+        run.warnings.push(format!(
+            "a pair of temperatures rejects {:.0}% of its swaps: take about {:.0} temperatures",
+            100.0 * worst,
+            (2.0 * barrier + 1.0).ceil()
+        ));
+    }
+    let arrivals: usize = ladders.iter().map(|ladder| ladder.arrivals).sum();
+    if arrivals < FEWEST_ARRIVALS {
+        run.warnings.push(format!(
+            "only {arrivals} points came from the prior to the posterior: modes may be missing"
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_even_ladder_spreads_the_rejection() {
+        // All rejection lies in the first pair: all rungs go there.
+        let ladder = even_ladder(&[0.0, 0.2, 0.6, 1.0], &[0.9, 0.0, 0.0]);
+        assert!(ladder.is_sorted() && ladder[0] == 0.0 && ladder[3] == 1.0);
+        assert!(
+            (ladder[1] - 0.0667).abs() < 1e-3 && (ladder[2] - 0.1335).abs() < 1e-3,
+            "{ladder:?}"
+        );
+        let even = even_ladder(&[0.0, 0.1, 1.0], &[0.3, 0.3]);
+        assert!((even[1] - 0.1).abs() < 1e-12);
+        assert_eq!(even_ladder(&[0.0, 1.0], &[0.5]), [0.0, 1.0]);
+    }
+
+    #[test]
+    fn a_mean_of_exponentials_may_have_large_and_impossible_terms() {
+        let mut mean = LogMean::default();
+        for exponent in [
+            f64::NEG_INFINITY,
+            -1000.0,
+            700.0,
+            1000.0,
+            f64::NEG_INFINITY,
+            1000.0,
+        ] {
+            mean.push(exponent);
+        }
+        assert!((mean.value() - (1000.0 - 3f64.ln())).abs() < 1e-12);
+    }
+}
