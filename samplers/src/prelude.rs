@@ -20,9 +20,7 @@ pub use crate::parallel_tempering::ParallelTempering;
 pub use crate::posterior::Posterior;
 pub use crate::predictive::{Prediction, posterior_predictive, prior_predictive};
 pub use crate::prior::Prior;
-pub use crate::run::{
-    Checkpoint, Converged, Event, Observer, Progress, Run, RunOptions, StopReason, Summary,
-};
+pub use crate::run::{Checkpoint, Converged, Event, Observer, Progress, Run, RunOptions, StopReason, Summary};
 pub use crate::sampler::Sampler;
 pub use crate::stochastic::{CorrelatedLikelihood, DifferentiableStochasticLikelihood, LogEstimate, NoiseKey, StochasticLikelihood, Unbiased};
 pub use crate::smc::Smc;

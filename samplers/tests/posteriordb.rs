@@ -3,6 +3,7 @@
 #[path = "posteriordb/models.rs"]
 mod models;
 #[path = "posteriordb/reference.rs"]
+#[allow(dead_code)] // Benchmarks read the columns.
 mod reference;
 
 use std::f64::consts::{PI, TAU};

@@ -17,6 +17,8 @@ pub struct Model {
     pub statements: Vec<Statement>,
 }
 
+// There are few of them, and not for long.
+#[allow(clippy::large_enum_variant)]
 pub enum Statement {
     /// `name… ~ Distribution(arguments);`
     Tilde(Box<Tilde>),
@@ -82,6 +84,8 @@ pub struct Define {
 }
 
 /// What follows a name.
+// There are few of them, and not for long.
+#[allow(clippy::large_enum_variant)]
 pub enum Place {
     /// Nothing.
     Whole,
