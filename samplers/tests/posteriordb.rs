@@ -310,3 +310,89 @@ fn timings() {
     };
     eprintln!("gp: {:.3} µs", time(&posterior));
 }
+
+/// What the samplers must give: `cargo test -p armilla-samplers --release -- --include-ignored posteriordb`.
+mod posteriordb {
+    use armilla_samplers::diagnostics::{mcse_mean, rhat};
+
+    use super::*;
+
+    /// Distances of a mean from that of the reference, in standard errors of both.
+    const MEAN: f64 = 4.0;
+    /// Relative distance of a standard deviation.
+    const SD: f64 = 0.05;
+    const RHAT: f64 = 1.01;
+
+    /// `beta[1]` of the reference, which counts from 1, is `beta[0]`.
+    fn counted_from_zero(name: &str) -> String {
+        match name.strip_suffix(']').and_then(|name| name.split_once('[')) {
+            Some((stem, index)) => format!("{stem}[{}]", index.parse::<usize>().unwrap() - 1),
+            None => name.to_owned(),
+        }
+    }
+
+    fn moments(draws: &[f64]) -> (f64, f64) {
+        let mean = draws.iter().sum::<f64>() / draws.len() as f64;
+        let square = draws.iter().map(|x| (x - mean).powi(2)).sum::<f64>();
+        (mean, (square / draws.len() as f64).sqrt())
+    }
+
+    fn meet<M: Model>(loaded: Option<(reference::Reference, ModelPosterior<M>)>) {
+        let Some((reference, posterior)) = loaded else {
+            return;
+        };
+        let options = RunOptions {
+            seed: 1,
+            draws: 10_000,
+            ..RunOptions::default()
+        };
+        let runs = [
+            Nuts::default().sample(&posterior, &options).unwrap(),
+            Hmc::default().sample(&posterior, &options).unwrap(),
+        ];
+        let mut failures = Vec::new();
+        for run in runs {
+            for (column, name) in reference.names.iter().enumerate() {
+                let name = counted_from_zero(name);
+                let index = run.names.iter().position(|other| *other == name).unwrap();
+                let chains = run.parameter(index);
+                let (mean, sd) = moments(&chains.concat());
+                let expected = reference.column(column);
+                let (expected_mean, expected_sd) = moments(&expected);
+                // The reference has ten chains.
+                let expected: Vec<Vec<f64>> = expected.chunks_exact(1000).map(<[f64]>::to_vec).collect();
+                let error = mcse_mean(&chains).unwrap().hypot(mcse_mean(&expected).unwrap());
+                let (off, ratio) = ((mean - expected_mean) / error, sd / expected_sd);
+                let rhat = rhat(&chains).unwrap();
+                eprintln!(
+                    "{:30} {name:10} mean {off:+5.2} errors off, sd {ratio:.3}, R̂ {rhat:.4}",
+                    run.method
+                );
+                if off.abs() > MEAN || (ratio - 1.0).abs() > SD || rhat > RHAT {
+                    failures.push(format!("{} {name}: {off} {ratio} {rhat}", run.method));
+                }
+            }
+        }
+        assert!(failures.is_empty(), "{failures:#?}");
+    }
+
+    macro_rules! meet {
+        ($($name:ident),*) => {$(
+            #[test]
+            #[ignore = "80,000 draws"]
+            fn $name() {
+                meet(reference::$name());
+            }
+        )*};
+    }
+    meet!(
+        eight_schools,
+        blr,
+        ark,
+        kid_iq,
+        garch,
+        gauss_mix,
+        gaussian_process,
+        mesquite
+    );
+}
