@@ -200,9 +200,9 @@ impl Ladder {
             self.proposals.log_likelihood[0] = if value.is_nan() { f64::NEG_INFINITY } else { value };
             self.replicas.set(0, &self.proposals, 0);
         }
-        for rung in 1..rungs {
+        for (rung, sum) in acceptances.iter_mut().enumerate().skip(1) {
             let acceptance = self.replicas.acceptance(rung, &self.proposals, self.betas[rung]);
-            acceptances[rung] += acceptance;
+            *sum += acceptance;
             if rng.random::<f64>() < acceptance {
                 self.replicas.set(rung, &self.proposals, rung);
             }
