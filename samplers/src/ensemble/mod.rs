@@ -33,7 +33,8 @@ const FEWEST: usize = 6;
 /// twenty parameters; above, gradients or random walks of fitted covariance go further (Huijser et al. 2015,
 /// arXiv 1509.02230).
 ///
-/// The half that moves is evaluated in one batch.
+/// The half that moves is evaluated in one batch. Separate modes need differences and snookers (say 0.8 and
+/// 0.2): stretches hardly ever cross between them.
 ///
 /// ```
 /// use armilla_samplers::prelude::*;
