@@ -124,7 +124,7 @@ impl<F: Fn(&[f64]) -> f64 + Send + Sync> Likelihood for Plainly<F> {
 
 fn prior<D: Univariate<Number = f64> + 'static>(dim: usize, distribution: D) -> Prior {
     (0..dim).fold(Prior::new(), |prior, i| {
-        prior.with(format!("x{i}"), distribution.clone()).unwrap()
+        prior.with(format!("x{i}"), distribution).unwrap()
     })
 }
 
