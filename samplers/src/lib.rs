@@ -50,6 +50,7 @@ pub mod prior;
 pub mod rng;
 pub mod run;
 pub mod sampler;
+pub mod stochastic;
 pub mod surface;
 
 pub use density::{Density, DifferentiableDensity};
@@ -63,3 +64,4 @@ pub use posterior::Posterior;
 pub use prior::Prior;
 pub use run::{Run, RunOptions};
 pub use sampler::Sampler;
+pub use stochastic::{NoiseKey, StochasticLikelihood};

@@ -13,3 +13,7 @@ pub use crate::run::{
     Checkpoint, Converged, Event, Observer, Progress, Run, RunOptions, StopReason, Summary,
 };
 pub use crate::sampler::Sampler;
+pub use crate::stochastic::{
+    CorrelatedLikelihood, DifferentiableStochasticLikelihood, LogEstimate, NoiseKey, StochasticLikelihood,
+    Unbiased,
+};
