@@ -9,6 +9,10 @@
 //! | [`MetropolisHastings`] | a value | chains |
 //! | [`Grid`] | a value, few parameters | weighted cells, evidence |
 //! | [`Mle`], [`Map`] | a gradient | an optimum, and draws about it |
+//! | [`PseudoMarginal`] | unbiased estimates of the likelihood | chains |
+//! | [`CorrelatedPseudoMarginal`] | those, and their normal variables | chains |
+//! | [`Penalty`] | unbiased estimates of the log likelihood | chains |
+//! | [`Sgld`] | unbiased estimates of its gradient | weighted chains, approximate |
 //!
 //! ```
 //! use armilla_samplers::prelude::*;
@@ -64,4 +68,6 @@ pub use posterior::Posterior;
 pub use prior::Prior;
 pub use run::{Run, RunOptions};
 pub use sampler::Sampler;
-pub use stochastic::{NoiseKey, StochasticLikelihood};
+pub use stochastic::{
+    CorrelatedPseudoMarginal, NoiseKey, NoisyPosterior, Penalty, PseudoMarginal, Sgld, StochasticLikelihood,
+};

@@ -14,6 +14,6 @@ pub use crate::run::{
 };
 pub use crate::sampler::Sampler;
 pub use crate::stochastic::{
-    CorrelatedLikelihood, DifferentiableStochasticLikelihood, LogEstimate, NoiseKey, StochasticLikelihood,
-    Unbiased,
+    CorrelatedLikelihood, CorrelatedPseudoMarginal, DifferentiableStochasticLikelihood, LogEstimate, NoiseKey,
+    NoisyPosterior, Penalty, PseudoMarginal, Sgld, StochasticLikelihood, Unbiased,
 };
