@@ -42,6 +42,7 @@ impl RunOptionsOf {
 }
 
 type Moments = [f64; 5];
+type Method = dyn Sampler<NoisyPosterior<Noisy>>;
 
 /// The means of a and b, their variances and covariance (about the true means), each with its standard error
 /// from the scatter over chains.
@@ -112,7 +113,7 @@ fn heading() {
     );
 }
 
-fn run(sampler: &dyn Sampler<NoisyPosterior<Noisy>>, likelihood: Noisy, size: RunOptionsOf) -> Run {
+fn run(sampler: &Method, likelihood: Noisy, size: RunOptionsOf) -> Run {
     let posterior = NoisyPosterior::new(gaussian_prior(), likelihood).unwrap();
     let run = sampler.sample(&posterior, &size.options()).unwrap();
     assert_eq!(run.stop, StopReason::Completed);
@@ -128,7 +129,7 @@ fn exact_methods_are_right(size: RunOptionsOf) {
         repeats: 8,
         ..Penalty::default()
     };
-    let methods: [(&str, bool, Box<dyn Sampler<NoisyPosterior<Noisy>>>); 4] = [
+    let methods: [(&str, bool, Box<Method>); 4] = [
         ("pseudo-marginal", false, Box::new(PseudoMarginal::default())),
         (
             "correlated pseudo-marginal",
@@ -226,7 +227,7 @@ fn noise_that_varies_shifts_pseudo_marginal_draws_as_theory_says() {
     for (moment, add) in shifted[2..].iter_mut().zip([da * da, db * db, da * db]) {
         *moment += add;
     }
-    let methods: [(&str, &dyn Sampler<NoisyPosterior<Noisy>>, Moments); 3] = [
+    let methods: [(&str, &Method, Moments); 3] = [
         ("pseudo-marginal", &PseudoMarginal::default(), shifted),
         (
             "correlated pseudo-marginal",
@@ -257,7 +258,7 @@ fn noise_that_varies_shifts_pseudo_marginal_draws_as_theory_says() {
 
 #[test]
 fn too_much_noise_is_told() {
-    let warned = |sampler: &dyn Sampler<NoisyPosterior<Noisy>>, likelihood, words: &str| {
+    let warned = |sampler: &Method, likelihood, words: &str| {
         let run = run(
             sampler,
             likelihood,
@@ -357,14 +358,8 @@ fn sgld_is_as_wide_as_its_step_says() {
             measured.0[2] / COVARIANCE[0][0]
         };
         let (coarse, fine) = (ratio(0.6, 1500), ratio(0.1, 4000));
-        assert!(
-            fine > 0.8 && fine < 1.2 && coarse < 1.6,
-            "{sigma}: {coarse}, {fine}"
-        );
-        assert!(
-            (fine - 1.0).abs() < (coarse - 1.0).abs(),
-            "{sigma}: {coarse}, {fine}"
-        );
+        assert!(coarse > 0.9 && coarse < 1.5, "{sigma}: {coarse}");
+        assert!(fine > 0.85 && fine < 1.15, "{sigma}: {fine}");
     }
 }
 
