@@ -140,6 +140,9 @@ pub(super) struct Estimated {
 /// What the engine sees of a noisy posterior: its parameters, and a log density under one key, by which a
 /// resumed run recognises its target and chains find their start. It never leaves this folder, so that no
 /// other sampler meets it.
+///
+/// All other keys are drawn from the stream of the chain, which seed and chain number fix and whose position
+/// is saved with the state: noise is the same on any number of threads, and after a resumption.
 pub(super) struct Target<'a, L> {
     posterior: &'a NoisyPosterior<L>,
     key: NoiseKey,
