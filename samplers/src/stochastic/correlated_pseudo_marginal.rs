@@ -16,8 +16,8 @@ use crate::sampler::Sampler;
 ///
 /// It requires a [`CorrelatedLikelihood`] whose estimates at neighbouring u are neighbours, and unbiased ones
 /// of p(data | x), with what is said there of noise on the logarithm. What counts is the noise of the log ratio:
-/// about 2.1 is best by that paper; the run warns above 2.6, as read during warm-up from pairs of extra
-/// estimates at every tenth step. Only accepted steps move
+/// the run warns where its standard deviation is above 2.6, at which a fifth of all steps is accepted at best,
+/// as read during warm-up from pairs of extra estimates at every tenth step. Only accepted steps move
 /// the noise, which forgets its past in 1/(1 − ρ) of them: with ρ closer to one than the noise asks for,
 /// chains mix in x but slowly in u. The default serves noise of up to 5 on a single estimate; where it is
 /// below 1.5, `PseudoMarginal` is better.
@@ -80,7 +80,7 @@ impl<L: CorrelatedLikelihood> Sampler<NoisyPosterior<L>> for CorrelatedPseudoMar
             target_acceptance: self.target_acceptance,
             thinning: self.thinning,
             worst: 2.6,
-            best: 2.1,
+            best: 2.0,
         };
         let source = CrankNicolson {
             correlation: self.correlation,
