@@ -104,6 +104,17 @@ impl<'a, T: ?Sized> Counted<'a, T> {
             gradients: self.gradients.load(Ordering::Relaxed),
         }
     }
+
+    /// The density itself, for those who count what they ask of it.
+    pub(crate) fn target(&self) -> &'a T {
+        self.target
+    }
+
+    /// Counts what was asked of the target itself.
+    pub(crate) fn count(&self, spent: Evaluations) {
+        self.values.fetch_add(spent.values, Ordering::Relaxed);
+        self.gradients.fetch_add(spent.gradients, Ordering::Relaxed);
+    }
 }
 
 impl<T: Density + ?Sized> Counted<'_, T> {

@@ -13,6 +13,10 @@
 //! | [`Smc`] | a prior and a likelihood | independent particles, evidence |
 //! | [`Grid`] | a value, few parameters | weighted cells, evidence |
 //! | [`Mle`], [`Map`] | a gradient | an optimum, and draws about it |
+//! | [`PseudoMarginal`] | unbiased estimates of the likelihood | chains |
+//! | [`CorrelatedPseudoMarginal`] | those, and their normal variables | chains |
+//! | [`Penalty`] | unbiased estimates of the log likelihood | chains |
+//! | [`Sgld`] | unbiased estimates of its gradient | weighted chains, approximate |
 //!
 //! ```
 //! use armilla_samplers::prelude::*;
@@ -84,5 +88,5 @@ pub use predictive::{posterior_predictive, prior_predictive};
 pub use prior::Prior;
 pub use run::{Run, RunOptions};
 pub use sampler::Sampler;
-pub use stochastic::{NoiseKey, StochasticLikelihood};
+pub use stochastic::{NoiseKey, StochasticLikelihood, CorrelatedPseudoMarginal, NoisyPosterior, Penalty, PseudoMarginal, Sgld};
 pub use smc::Smc;

@@ -1,15 +1,14 @@
 //! Walk at random and accept by the ratio of densities.
 
-use nalgebra::{DMatrix, DVector};
 use rand::RngExt;
-use rand_distr::StandardNormal;
 use serde::{Deserialize, Serialize};
 
-use crate::adapt::{DualAveraging, Moments, Windows};
+use crate::adapt::random_walk::{target_acceptance, thinning};
+use crate::adapt::{AdaptiveWalk, RandomWalk, Walks};
 use crate::density::{Counted, Density};
 use crate::error::{EvalError, SampleError};
 use crate::rng::Stream;
-use crate::run::markov::{Adaptation, Kernel, run_chains};
+use crate::run::markov::{Kernel, run_chains};
 use crate::run::{Run, RunOptions, Step};
 use crate::sampler::Sampler;
 
@@ -27,13 +26,16 @@ pub struct MetropolisHastings {
     pub thinning: Option<usize>,
 }
 
-/// The proposal.
 #[derive(Clone, Serialize, Deserialize)]
-struct RandomWalk {
-    scale: f64,
-    /// The lower Cholesky factor of the covariance.
-    factor: DMatrix<f64>,
+struct Metropolis {
+    walk: RandomWalk,
     thinning: usize,
+}
+
+impl Walks for Metropolis {
+    fn walk(&mut self) -> &mut RandomWalk {
+        &mut self.walk
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -42,7 +44,7 @@ struct MetropolisState {
     log_density: f64,
 }
 
-impl<T: Density + ?Sized> Kernel<T> for RandomWalk {
+impl<T: Density + ?Sized> Kernel<T> for Metropolis {
     type State = MetropolisState;
 
     fn init(
@@ -68,14 +70,7 @@ impl<T: Density + ?Sized> Kernel<T> for RandomWalk {
             evaluations: self.thinning as u32,
         };
         for _ in 0..self.thinning {
-            let noise = DVector::from_fn(state.z.len(), |_, _| rng.sample::<f64, _>(StandardNormal));
-            let step = &self.factor * noise * self.scale;
-            let proposal: Vec<f64> = state
-                .z
-                .iter()
-                .zip(step.iter())
-                .map(|(z, step)| z + step)
-                .collect();
+            let proposal = self.walk.propose(&state.z, rng);
             let log_density = match target.log_density(&proposal) {
                 Ok(log_density) => log_density,
                 Err(EvalError::Recoverable(_)) => {
@@ -101,87 +96,19 @@ impl<T: Density + ?Sized> Kernel<T> for RandomWalk {
     }
 
     fn step_size(&self) -> f64 {
-        self.scale
+        self.walk.scale
     }
-}
-
-#[derive(Clone, Serialize, Deserialize)]
-struct AdaptiveProposal {
-    averaging: DualAveraging,
-    target_acceptance: f64,
-    moments: Moments,
-    windows: Windows,
-    step: usize,
-}
-
-impl<T: Density + ?Sized> Adaptation<T, RandomWalk> for AdaptiveProposal {
-    fn begin(&mut self, _kernel: &mut RandomWalk, _state: &MetropolisState) {}
-
-    fn update(
-        &mut self,
-        kernel: &mut RandomWalk,
-        _target: &Counted<'_, T>,
-        state: &MetropolisState,
-        step: &Step,
-        _rng: &mut Stream,
-    ) -> Result<(), EvalError> {
-        kernel.scale = self.averaging.update(step.acceptance);
-        if self.windows.contain(self.step) {
-            self.moments.push(&state.z);
-        }
-        if self.windows.close_at(self.step) {
-            let dim = state.z.len();
-            // A covariance that is singular to rounding leaves the proposal as it was.
-            if let Some(cholesky) = self.moments.covariance().cholesky() {
-                kernel.factor = cholesky.unpack();
-                kernel.scale = best_scale(dim);
-                self.averaging = DualAveraging::new(self.target_acceptance, kernel.scale);
-            }
-            self.moments = Moments::new(dim);
-        }
-        self.step += 1;
-        Ok(())
-    }
-
-    fn finish(&mut self, kernel: &mut RandomWalk) {
-        kernel.scale = self.averaging.finish();
-    }
-}
-
-/// The best scale for a Gaussian whose covariance is that of the proposal (Roberts et al. 1997).
-pub(crate) fn best_scale(dim: usize) -> f64 {
-    2.38 / (dim as f64).sqrt()
 }
 
 impl<T: Density + ?Sized> Sampler<T> for MetropolisHastings {
     fn sample(&self, target: &T, run: &RunOptions) -> Result<Run, SampleError> {
         let dim = target.dim();
-        let target_acceptance = self
-            .target_acceptance
-            .unwrap_or(if dim == 1 { 0.44 } else { 0.234 });
-        if !(0.0 < target_acceptance && target_acceptance < 1.0) {
-            let message = format!("target_acceptance is {target_acceptance}: choose it between 0 and 1");
-            return Err(SampleError::Invalid(message));
-        }
-        let thinning = self.thinning.unwrap_or(dim);
-        if thinning == 0 {
-            return Err(SampleError::Invalid(
-                "thinning is 0: take at least one step per draw".into(),
-            ));
-        }
-        let scale = best_scale(dim);
-        let kernel = RandomWalk {
-            scale,
-            factor: DMatrix::identity(dim, dim),
-            thinning,
+        let target_acceptance = target_acceptance(self.target_acceptance, dim)?;
+        let kernel = Metropolis {
+            walk: RandomWalk::new(dim),
+            thinning: thinning(self.thinning, dim)?,
         };
-        let adaptation = AdaptiveProposal {
-            averaging: DualAveraging::new(target_acceptance, scale),
-            target_acceptance,
-            moments: Moments::new(dim),
-            windows: Windows::new(run.warmup),
-            step: 0,
-        };
+        let adaptation = AdaptiveWalk::new(target_acceptance, dim, run.warmup);
         run_chains("Metropolis–Hastings", self, target, run, kernel, adaptation)
     }
 }

@@ -22,5 +22,5 @@ pub use crate::predictive::{Prediction, posterior_predictive, prior_predictive};
 pub use crate::prior::Prior;
 pub use crate::run::{Checkpoint, Converged, Event, Observer, Progress, Run, RunOptions, StopReason, Summary};
 pub use crate::sampler::Sampler;
-pub use crate::stochastic::{CorrelatedLikelihood, DifferentiableStochasticLikelihood, LogEstimate, NoiseKey, StochasticLikelihood, Unbiased};
+pub use crate::stochastic::{CorrelatedLikelihood, DifferentiableStochasticLikelihood, LogEstimate, NoiseKey, StochasticLikelihood, Unbiased, CorrelatedPseudoMarginal, NoisyPosterior, Penalty, PseudoMarginal, Sgld};
 pub use crate::smc::Smc;

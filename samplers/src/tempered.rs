@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::density::{Counted, Density};
 use crate::error::EvalError;
 use crate::likelihood::{Likelihood, Points};
-use crate::metropolis::best_scale;
+use crate::adapt::random_walk::best_scale;
 use crate::posterior::Posterior;
 
 /// A covariance counts for this many fewer draws off its diagonal, so that few draws give one that has an

@@ -30,6 +30,11 @@ impl DualAveraging {
         }
     }
 
+    /// Aims at another acceptance from here on.
+    pub(crate) fn aim(&mut self, target: f64) {
+        self.target = target;
+    }
+
     /// The step size to try next, after one with this acceptance probability.
     pub(crate) fn update(&mut self, acceptance: f64) -> f64 {
         self.count += 1.0;

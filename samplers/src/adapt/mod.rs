@@ -1,14 +1,16 @@
 //! Tune kernels during warm-up: `DualAveraging` and `StepSize` for scales, `Windows` for when, `Moments` and `Shape`
-//! for shapes.
+//! for shapes, `RandomWalk` and its tuning for all that walk.
 
 mod dual_averaging;
 mod moments;
+pub(crate) mod random_walk;
 mod shape;
 mod step_size;
 mod windows;
 
 pub(crate) use dual_averaging::DualAveraging;
 pub(crate) use moments::Moments;
+pub(crate) use random_walk::{AdaptiveWalk, RandomWalk, Walks};
 pub(crate) use shape::Shape;
 pub(crate) use step_size::StepSize;
 pub(crate) use windows::Windows;

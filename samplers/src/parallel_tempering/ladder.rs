@@ -7,7 +7,7 @@ use crate::adapt::{DualAveraging, Moments, Windows};
 use crate::density::{Counted, Density};
 use crate::error::EvalError;
 use crate::likelihood::Likelihood;
-use crate::metropolis::best_scale;
+use crate::adapt::random_walk::best_scale;
 use crate::posterior::Posterior;
 use crate::rng::Stream;
 use crate::tempered::{Swarm, Walk, best_acceptance};

@@ -45,6 +45,17 @@ pub(crate) trait Kernel<T: ?Sized>: Clone + Send + Sync + Serialize + Deserializ
     /// Where the state is: z, and the log density in z.
     fn position(state: &Self::State) -> (&[f64], f64);
 
+    /// A point that the target is recognised by, and its log density there: the state's own, unless that is
+    /// an estimate.
+    fn witness(state: &Self::State) -> (&[f64], f64) {
+        Self::position(state)
+    }
+
+    /// The log weight of the state as a draw, where draws differ in it.
+    fn log_weight(&self, _state: &Self::State) -> Option<f64> {
+        None
+    }
+
     /// The step size or proposal scale.
     fn step_size(&self) -> f64;
 }
@@ -107,13 +118,32 @@ where
     K: Kernel<T>,
     A: Adaptation<T, K>,
 {
+    Ok(run_kernels(method, settings, target, options, kernel, adaptation)?.0)
+}
+
+/// As `run_chains`, but also gives the kernel of each chain as the warm-up has tuned it.
+pub(crate) fn run_kernels<T, K, A>(
+    method: &str,
+    settings: &impl std::fmt::Debug,
+    target: &T,
+    options: &RunOptions,
+    kernel: K,
+    adaptation: A,
+) -> Result<(Run, Vec<K>), SampleError>
+where
+    T: Density + ?Sized,
+    K: Kernel<T>,
+    A: Adaptation<T, K>,
+{
     let process = Markov {
         method,
         settings: format!("{settings:?}"),
         kernel,
         adaptation,
     };
-    Ok(engine::run(&process, target, options)?.run)
+    let outcome = engine::run(&process, target, options)?;
+    let kernels = outcome.states.into_iter().map(|moving| moving.kernel);
+    Ok((outcome.run, kernels.collect()))
 }
 
 impl<T, K, A> Process<T> for Markov<'_, K, A>
@@ -189,6 +219,9 @@ where
                 chain.step_size = Some(kernel.step_size());
                 let (z, log_density) = K::position(state);
                 chain.push_z(target, z, log_density, report);
+                if let Some(log_weight) = kernel.log_weight(state) {
+                    chain.log_weights.get_or_insert_default().push(log_weight);
+                }
             }
         }
         Ok(())
@@ -200,7 +233,7 @@ where
     }
 
     fn position<'s>(&self, moving: &'s Self::State) -> Option<(&'s [f64], f64)> {
-        Some(K::position(&moving.state))
+        Some(K::witness(&moving.state))
     }
 }
 

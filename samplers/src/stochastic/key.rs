@@ -2,11 +2,12 @@
 
 use rand::{Rng, RngExt};
 use rand_distr::StandardNormal;
+use serde::{Deserialize, Serialize};
 
 use crate::rng::{Purpose, Stream, stream};
 
 /// What fixes all noise of an estimate. Two keys give independent noise, one key always the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct NoiseKey(u64);
 
 impl NoiseKey {

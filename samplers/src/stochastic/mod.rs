@@ -1,14 +1,26 @@
-//! Give the probability of the data as an estimate whose noise hangs on a key: `StochasticLikelihood`, and
-//! `Frozen`, the plain likelihood it is under one key.
+//! Give the probability of the data as an estimate whose noise hangs on a key: `StochasticLikelihood`;
+//! `Frozen`, the plain likelihood it is under one key; `NoisyPosterior`, and the samplers that take it:
+//! `PseudoMarginal`, `CorrelatedPseudoMarginal`, `Penalty`, `Sgld`.
 
+mod correlated_pseudo_marginal;
 mod frozen;
 mod key;
+mod noise_level;
+mod noisy_posterior;
+mod penalty;
+mod pseudo_marginal;
+mod sgld;
 
 use crate::error::EvalError;
 use crate::likelihood::Points;
 
+pub use correlated_pseudo_marginal::CorrelatedPseudoMarginal;
 pub use frozen::Frozen;
 pub use key::NoiseKey;
+pub use noisy_posterior::NoisyPosterior;
+pub use penalty::Penalty;
+pub use pseudo_marginal::PseudoMarginal;
+pub use sgld::Sgld;
 
 /// An estimate of ln p(data | x), and what its author knows of its error.
 #[derive(Debug, Clone, Copy, PartialEq)]
