@@ -8,7 +8,7 @@
 //! | [`Hmc`] | a gradient | chains |
 //! | [`MetropolisHastings`] | a value | chains |
 //! | [`Grid`] | a value, few parameters | weighted cells, evidence |
-//! | [`Mle`], [`Map`] | a gradient | an optimum, and draws about it |
+//! | [`Mle`], [`Map`] | a gradient, or with [`NelderMead`](optimise::NelderMead) a value | an optimum, and draws about it |
 //!
 //! ```
 //! use armilla_samplers::prelude::*;

@@ -2,11 +2,11 @@
 
 pub use crate::density::{Density, DifferentiableDensity};
 pub use crate::error::{EvalError, SampleError};
-pub use crate::grid::Grid;
+pub use crate::grid::{Grid, OffAxis};
 pub use crate::hmc::Hmc;
 pub use crate::likelihood::{DifferentiableLikelihood, Likelihood, Points};
 pub use crate::metropolis::MetropolisHastings;
-pub use crate::optimise::{Adam, Lbfgs, Map, Mle, Optimiser};
+pub use crate::optimise::{Adam, Lbfgs, Map, Mle, NelderMead, Optimiser, Schedule};
 pub use crate::posterior::Posterior;
 pub use crate::prior::{Distribution, LogUniform, Normal, Prior, Uniform};
 pub use crate::run::{

@@ -139,6 +139,18 @@ pub struct Estimate {
     pub history: Vec<f64>,
     /// The best objective's negative of every start; `None` where a start failed.
     pub starts: Vec<Option<f64>>,
+    /// The optima of all starts, averaged.
+    pub ensemble: Ensemble,
+}
+
+/// The optima of several starts, each weighted by its likelihood (for MAP its posterior density): where they agree
+/// it is their point, where they do not its spread tells.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ensemble {
+    /// The weighted mean in physical units.
+    pub x: Vec<f64>,
+    /// The weighted standard deviation of the starts about it. It is no uncertainty of the parameters.
+    pub sd: Vec<f64>,
 }
 
 /// What every sampler returns: named draws, and how they came about.

@@ -7,10 +7,14 @@ use crate::Toy;
 pub type Named<T> = (&'static str, Box<dyn Sampler<T> + Sync>);
 
 pub fn samplers() -> Vec<Named<Posterior<Toy>>> {
-    let adam = Optimiser::Adam(Adam {
+    let adam = Adam {
         iterations: 200,
         ..Adam::default()
-    });
+    };
+    let constant = Adam {
+        schedule: Schedule::Constant,
+        ..adam
+    };
     vec![
         ("metropolis", Box::new(MetropolisHastings::default())),
         ("hmc", Box::new(Hmc::default())),
@@ -23,21 +27,23 @@ pub fn samplers() -> Vec<Named<Posterior<Toy>>> {
                 ..Grid::new(12)
             }),
         ),
+        (
+            "grid at a value",
+            Box::new(Grid {
+                batch_size: 4,
+                ..Grid::new(30).fixing("b", 2.0)
+            }),
+        ),
+        ("profile grid", Box::new(Grid::new(12).profiling("b"))),
+        (
+            "profile grid by gradients",
+            Box::new(Grid::new(12).profiling("b").with_profiler(Lbfgs::default())),
+        ),
         ("mle lbfgs", Box::new(Mle::default())),
-        (
-            "mle adam",
-            Box::new(Mle {
-                optimiser: adam,
-                ..Mle::default()
-            }),
-        ),
+        ("mle adam", Box::new(Mle::new(adam))),
+        ("mle nelder-mead", Box::new(Mle::new(NelderMead::default()))),
         ("map lbfgs", Box::new(Map::default())),
-        (
-            "map adam",
-            Box::new(Map {
-                optimiser: adam,
-                ..Map::default()
-            }),
-        ),
+        ("map adam", Box::new(Map::new(constant))),
+        ("map nelder-mead", Box::new(Map::new(NelderMead::default()))),
     ]
 }
