@@ -1,15 +1,23 @@
 //! Bring into scope what composing and sampling a posterior takes.
 
+pub use crate::check_gradient::{
+    GradientCheck, check_gradient, check_gradient_at, check_likelihood_gradient,
+};
 pub use crate::density::{Density, DifferentiableDensity};
 pub use crate::error::{EvalError, SampleError};
 pub use crate::grid::{Grid, OffAxis};
 pub use crate::hmc::Hmc;
-pub use crate::likelihood::{DifferentiableLikelihood, Likelihood, Points};
+pub use crate::likelihood::{DifferentiableLikelihood, Generative, Likelihood, Points, Repeated};
 pub use crate::metropolis::MetropolisHastings;
 pub use crate::optimise::{Adam, Lbfgs, Map, Mle, NelderMead, Optimiser, Schedule};
 pub use crate::posterior::Posterior;
+pub use crate::predictive::{Prediction, posterior_predictive, prior_predictive};
 pub use crate::prior::{Distribution, LogUniform, Normal, Prior, Uniform};
 pub use crate::run::{
     Checkpoint, Converged, Event, Observer, Progress, Run, RunOptions, StopReason, Summary,
 };
 pub use crate::sampler::Sampler;
+pub use crate::stochastic::{
+    CorrelatedLikelihood, DifferentiableStochasticLikelihood, LogEstimate, NoiseKey, StochasticLikelihood,
+    Unbiased,
+};

@@ -1,13 +1,36 @@
-//! Judge chains: `rhat`, `split_rhat`, `ess_bulk`, `ess_tail`, `ess_mean`, `mcse_mean`.
+//! Judge draws: chains by `rhat`, `split_rhat`, `ess_bulk`, `ess_tail`, `ess_mean`, `ess_sd`,
+//! `ess_quantile`, `mcse_mean`, `mcse_sd`, `mcse_quantile`, `autocorrelation`, `autocorrelation_time` and
+//! `pareto_k`, Hamiltonian energies by `e_bfmi`, importance weights by `psis` and `pareto_k_limit`.
 //!
-//! All take the chains of one parameter and return `None` where the chains cannot be judged: fewer than
-//! four draws, unequal lengths, a value that is not finite, or no variation at all.
+//! Functions of chains take those of one parameter. Chains of unequal length are judged on their common
+//! length: the first n draws of each, where n is the shortest's. The answer is `None` where the chains
+//! cannot be judged: fewer than four draws, a value among them that is not finite, or no variation at all.
+//!
+//! | of the posterior's | effective sample size | Monte Carlo standard error |
+//! |---|---|---|
+//! | mean | [`ess_mean`] | [`mcse_mean`] |
+//! | standard deviation | [`ess_sd`] | [`mcse_sd`] |
+//! | quantile p | [`ess_quantile`] | [`mcse_quantile`] |
+//! | whole, when there is no particular question | [`ess_bulk`], [`ess_tail`] | |
+//!
+//! The tests compare each with ArviZ, which differs where nothing varies: it takes all draws for effective
+//! there.
 
+mod autocorrelation;
 mod autocovariance;
+mod beta_quantile;
+mod e_bfmi;
 mod ess;
+mod generalised_pareto;
+mod mcse;
+mod psis;
 mod rhat;
 
-pub use ess::{ess_bulk, ess_mean, ess_tail, mcse_mean};
+pub use autocorrelation::{AutocorrelationTime, autocorrelation, autocorrelation_time};
+pub use e_bfmi::e_bfmi;
+pub use ess::{ess_bulk, ess_mean, ess_quantile, ess_sd, ess_tail};
+pub use mcse::{mcse_mean, mcse_quantile, mcse_sd};
+pub use psis::{Psis, pareto_k, pareto_k_limit, psis};
 pub use rhat::{rhat, split_rhat};
 
 use crate::normal_quantile::normal_quantile;
@@ -15,19 +38,27 @@ use crate::normal_quantile::normal_quantile;
 /// Fewer draws per chain make no two halves with a variance.
 const FEWEST_DRAWS: usize = 4;
 
+/// Every chain up to the length of the shortest, if there is something to judge.
+fn common<C: AsRef<[f64]>>(chains: &[C]) -> Option<Vec<&[f64]>> {
+    let length = chains.iter().map(|chain| chain.as_ref().len()).min()?;
+    let chains: Vec<&[f64]> = chains.iter().map(|chain| &chain.as_ref()[..length]).collect();
+    let finite = chains.iter().all(|chain| chain.iter().all(|x| x.is_finite()));
+    (length >= FEWEST_DRAWS && finite).then_some(chains)
+}
+
 /// Every chain cut into its two halves, without the middle draw of an odd length.
 fn split<C: AsRef<[f64]>>(chains: &[C]) -> Option<Vec<Vec<f64>>> {
-    let length = chains.first()?.as_ref().len();
-    let usable = |chain: &C| chain.as_ref().len() == length && chain.as_ref().iter().all(|x| x.is_finite());
-    if length < FEWEST_DRAWS || !chains.iter().all(usable) {
-        return None;
-    }
-    let half = length / 2;
-    let halves = |chain: &C| {
-        let chain = chain.as_ref();
-        [chain[..half].to_vec(), chain[length - half..].to_vec()]
+    let halves = |chain: &[f64]| {
+        let half = chain.len() / 2;
+        [chain[..half].to_vec(), chain[chain.len() - half..].to_vec()]
     };
-    Some(chains.iter().flat_map(halves).collect())
+    Some(common(chains)?.into_iter().flat_map(halves).collect())
+}
+
+/// The chains with every value replaced.
+fn map<C: AsRef<[f64]>>(chains: &[C], replace: impl Fn(f64) -> f64) -> Vec<Vec<f64>> {
+    let of_chain = |chain: &C| chain.as_ref().iter().map(|&x| replace(x)).collect();
+    chains.iter().map(of_chain).collect()
 }
 
 /// Replaces every value by the normal quantile of its rank among all, ties by their mean rank (Vehtari
@@ -71,10 +102,16 @@ fn variance(x: &[f64]) -> f64 {
     x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (x.len() as f64 - 1.0)
 }
 
-/// The quantile `p` of `x`, linear between order statistics.
-fn quantile(x: &[f64], p: f64) -> f64 {
+fn sorted(x: &[f64]) -> Vec<f64> {
     let mut sorted = x.to_vec();
     sorted.sort_by(f64::total_cmp);
+    sorted
+}
+
+/// The quantile `p` of `x`, linear between order statistics. That p (n − 1) is computed as it stands
+/// matters where it is whole: the order statistic there is not to lie above the quantile by rounding.
+fn quantile(x: &[f64], p: f64) -> f64 {
+    let sorted = sorted(x);
     let at = p * (sorted.len() as f64 - 1.0);
     let below = at.floor() as usize;
     let above = (below + 1).min(sorted.len() - 1);
@@ -103,6 +140,22 @@ pub(crate) mod tests {
         (0..chains).map(chain).collect()
     }
 
+    type Judge = fn(&[Vec<f64>]) -> Option<f64>;
+
+    const JUDGES: [Judge; 11] = [
+        rhat,
+        split_rhat,
+        ess_bulk,
+        ess_tail,
+        ess_mean,
+        ess_sd,
+        mcse_mean,
+        mcse_sd,
+        |chains| ess_quantile(chains, 0.3),
+        |chains| mcse_quantile(chains, 0.3),
+        pareto_k,
+    ];
+
     #[test]
     fn ranks_become_normal_scores() {
         let scores = rank_normalise(&[vec![10.0, 30.0], vec![20.0, 20.0]]);
@@ -119,20 +172,44 @@ pub(crate) mod tests {
         let tenth = [vec![0.1; 100], vec![0.1; 100]];
         let mut broken = ar1(1, 2, 100, 0.0);
         broken[1][50] = f64::NAN;
-        let unequal = [vec![0.0, 1.0, 2.0, 3.0], vec![0.0, 1.0, 2.0, 3.0, 4.0]];
         let short = [vec![0.0, 1.0, 2.0]];
         let none: [Vec<f64>; 0] = [];
-        for chains in [
-            &constant[..],
-            &tenth[..],
-            &broken[..],
-            &unequal[..],
-            &short[..],
-            &none[..],
-        ] {
-            for judge in [rhat, split_rhat, ess_bulk, ess_tail, ess_mean, mcse_mean] {
+        for chains in [&constant[..], &tenth[..], &broken[..], &short[..], &none[..]] {
+            for judge in JUDGES {
                 assert_eq!(judge(chains), None);
             }
+            assert_eq!(autocorrelation(chains, 10), None);
+            assert_eq!(autocorrelation_time(chains), None);
+        }
+    }
+
+    #[test]
+    fn unequal_chains_are_judged_on_their_common_length() {
+        let equal = ar1(2, 3, 200, 0.3);
+        let mut unequal = equal.clone();
+        // What lies beyond is not looked at.
+        unequal[1].extend([f64::NAN, 1e9]);
+        unequal[2].push(-1e9);
+        for judge in JUDGES {
+            assert_eq!(judge(&unequal), judge(&equal));
+            assert!(judge(&equal).is_some());
+        }
+        assert_eq!(autocorrelation(&unequal, 10), autocorrelation(&equal, 10));
+        assert_eq!(autocorrelation_time(&unequal), autocorrelation_time(&equal));
+        unequal[0].truncate(3);
+        assert!(JUDGES.iter().all(|judge| judge(&unequal).is_none()));
+    }
+
+    #[test]
+    fn squares_that_overflow_make_no_answer() {
+        let huge = map(&ar1(3, 2, 100, 0.0), |x| x * 1e200);
+        for judge in [split_rhat, ess_mean, ess_sd, mcse_mean, mcse_sd] {
+            assert_eq!(judge(&huge), None);
+        }
+        assert_eq!(autocorrelation_time(&huge), None);
+        // Ranks and quantiles have no squares.
+        for judge in [rhat, ess_bulk, ess_tail] {
+            assert!(judge(&huge).is_some());
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Compare the variance between chains with that within.
 
-use super::{mean, quantile, rank_normalise, split, variance};
+use super::{map, mean, rank_normalise, sorted, split, variance};
 
 /// Split R̂ (Gelman et al. 2013, Bayesian Data Analysis, section 11.4): 1 where the chains agree.
 /// Infinite where every half is constant and they differ.
@@ -18,14 +18,18 @@ pub fn split_rhat<C: AsRef<[f64]>>(chains: &[C]) -> Option<f64> {
 pub fn rhat<C: AsRef<[f64]>>(chains: &[C]) -> Option<f64> {
     let halves = split(chains)?;
     let bulk = plain(&rank_normalise(&halves))?;
-    let median = quantile(&halves.concat(), 0.5);
-    let folded: Vec<Vec<f64>> = halves
-        .iter()
-        .map(|half| half.iter().map(|x| (x - median).abs()).collect())
-        .collect();
+    let centre = median(&halves.concat());
+    let folded = map(&halves, |x| (x - centre).abs());
     // Two values at equal distance from their median fold into one: then the bulk is all there is.
     let folded = plain(&rank_normalise(&folded)).unwrap_or(bulk);
     Some(bulk.max(folded))
+}
+
+/// Half the sum of the two in the middle. Rounding alone decides which of them is nearer and so their order
+/// when folded: round as everyone does.
+fn median(x: &[f64]) -> f64 {
+    let sorted = sorted(x);
+    0.5 * (sorted[(sorted.len() - 1) / 2] + sorted[sorted.len() / 2])
 }
 
 fn plain(chains: &[Vec<f64>]) -> Option<f64> {
@@ -33,7 +37,7 @@ fn plain(chains: &[Vec<f64>]) -> Option<f64> {
     let between = variance(&chains.iter().map(|chain| mean(chain)).collect::<Vec<_>>());
     let n = chains.first()?.len() as f64;
     let rhat = ((n - 1.0) / n + between / within).sqrt();
-    (!rhat.is_nan()).then_some(rhat)
+    (within.is_finite() && !rhat.is_nan()).then_some(rhat)
 }
 
 #[cfg(test)]

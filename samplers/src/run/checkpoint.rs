@@ -266,14 +266,14 @@ fn append(path: &Path, names: &[String], chain: &Chain, (from, bytes): (usize, u
     if end == 0 {
         table::write_header(&mut writer, names)?;
     }
-    table::write_rows(&mut writer, names.len(), chain, from)?;
+    table::write_rows(&mut writer, "", names.len(), chain, from)?;
     let mut file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
     file.sync_data()?;
     file.stream_position()
 }
 
 /// Writes a file as a whole or not at all.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), SampleError> {
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), SampleError> {
     let partial = path.with_extension("partial");
     let written = || -> io::Result<()> {
         let mut file = File::create(&partial)?;
@@ -284,6 +284,6 @@ fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), SampleError> {
     written().map_err(|error| file_error(path, &error))
 }
 
-fn file_error(path: &Path, error: &io::Error) -> SampleError {
+pub(crate) fn file_error(path: &Path, error: &io::Error) -> SampleError {
     SampleError::File(format!("{}: {error}", path.display()))
 }

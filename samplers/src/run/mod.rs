@@ -1,10 +1,11 @@
 //! Hold what samplers are told and what they return: `RunOptions`, `Run`, `Summary`.
 
-mod checkpoint;
+pub(crate) mod checkpoint;
 pub(crate) mod engine;
 pub(crate) mod markov;
 mod options;
 mod progress_bar;
+mod real;
 mod summary;
 pub(crate) mod table;
 
@@ -56,10 +57,12 @@ pub enum StopReason {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Step {
     /// The probability with which the proposal was accepted.
+    #[serde(with = "real")]
     pub acceptance: f64,
     /// Whether the proposal failed: a recoverable error, or an energy that ran away.
     pub diverged: bool,
     /// The energy of the accepted point, where the method has momenta.
+    #[serde(with = "real")]
     pub energy: Option<f64>,
     /// Evaluations of the density that the step took.
     pub evaluations: u32,
@@ -69,16 +72,20 @@ pub struct Step {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Chain {
     /// Draws × parameters in physical units, one draw after the other.
+    #[serde(with = "real")]
     pub draws: Vec<f64>,
     /// The log density of each draw in physical units: ln p(data | x) + ln p(x).
+    #[serde(with = "real")]
     pub log_density: Vec<f64>,
     /// The log weight of each draw; absent where all weigh the same.
+    #[serde(with = "real")]
     pub log_weights: Option<Vec<f64>>,
     /// One report for each draw; empty where the method has no steps.
     pub steps: Vec<Step>,
     /// Divergences during warm-up.
     pub warmup_divergences: usize,
     /// The step size (HMC) or proposal scale (Metropolis) after warm-up.
+    #[serde(with = "real")]
     pub step_size: Option<f64>,
 }
 
@@ -124,10 +131,13 @@ impl Chain {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
     /// The point in physical units.
+    #[serde(with = "real")]
     pub x: Vec<f64>,
     /// ln p(data | x) there.
+    #[serde(with = "real")]
     pub log_likelihood: f64,
     /// ln p(data | x) + ln p(x) there.
+    #[serde(with = "real")]
     pub log_density: f64,
     /// Whether what is left to gain is negligible, judged from gradient and curvature at the point, not
     /// from how the optimiser ended. It is a local statement.
@@ -136,8 +146,10 @@ pub struct Estimate {
     pub status: String,
     /// The objective's negative (−ln p(data | x), for MAP less ln p(x)) after each iteration of the best
     /// start.
+    #[serde(with = "real")]
     pub history: Vec<f64>,
     /// The best objective's negative of every start; `None` where a start failed.
+    #[serde(with = "real")]
     pub starts: Vec<Option<f64>>,
     /// The optima of all starts, averaged.
     pub ensemble: Ensemble,
@@ -171,6 +183,7 @@ pub struct Run {
     /// The optimum, where one was sought.
     pub estimate: Option<Estimate>,
     /// ln ∫ p(data | x) p(x) dx, where the method computes it.
+    #[serde(with = "real")]
     pub log_evidence: Option<f64>,
     /// What the sampler itself has to say against its result.
     pub warnings: Vec<String>,

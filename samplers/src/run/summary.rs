@@ -4,13 +4,16 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Evaluations, Run, StopReason};
+use super::{Chain, Evaluations, Run, StopReason};
 use crate::diagnostics;
 
 /// Above this the chains have not converged (Vehtari et al. 2021, arXiv 1903.08008).
 const RHAT_LIMIT: f64 = 1.01;
 /// Below this many effective draws per chain the diagnostics themselves are unreliable (same paper).
 const ESS_PER_CHAIN: f64 = 100.0;
+/// Below this the momenta barely move the energy, and the tails are explored slowly (Betancourt 2016, arXiv
+/// 1604.00695; the limit is Stan's).
+const E_BFMI_LIMIT: f64 = 0.3;
 
 /// One parameter of a run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -31,6 +34,8 @@ pub struct ParameterSummary {
     pub q84: f64,
     /// The 95% quantile.
     pub q95: f64,
+    /// The Monte Carlo standard error of the mean; absent where the draws are no Markov chains.
+    pub mcse: Option<f64>,
     /// Rank-normalised split R̂; absent where the draws are no Markov chains or cannot be judged.
     pub rhat: Option<f64>,
     /// Effective sample size of the bulk; absent likewise.
@@ -86,6 +91,7 @@ impl Summary {
                 q50,
                 q84,
                 q95,
+                mcse: judge(diagnostics::mcse_mean),
                 rhat: judge(diagnostics::rhat),
                 ess: judge(diagnostics::ess_bulk),
                 ess_tail: judge(diagnostics::ess_tail),
@@ -115,6 +121,13 @@ impl Summary {
             self.warnings
                 .push(format!("the run was cut short in chain {chain}: {message}"));
         }
+        match self.stop {
+            StopReason::TimeLimit => self.warnings.push("the time was up before all was drawn".into()),
+            StopReason::Interrupted => self
+                .warnings
+                .push("the run was interrupted before all was drawn".into()),
+            _ => {}
+        }
         if run.estimate.as_ref().is_some_and(|estimate| !estimate.converged) {
             self.warnings
                 .push("the optimiser has not converged: allow more iterations".into());
@@ -132,6 +145,20 @@ impl Summary {
             self.warnings.push(format!(
                 "{} of {} draws followed a divergence or a failed evaluation: the draws may miss a region",
                 self.divergences, self.draws
+            ));
+        }
+        let energies = |chain: &Chain| chain.steps.iter().filter_map(|step| step.energy).collect();
+        let energies: Vec<Vec<f64>> = run.chains.iter().map(energies).collect();
+        let low = |e_bfmi: &Option<f64>| e_bfmi.is_some_and(|e_bfmi| e_bfmi < E_BFMI_LIMIT);
+        let slow = diagnostics::e_bfmi(&energies)
+            .iter()
+            .filter(|e_bfmi| low(e_bfmi))
+            .count();
+        if slow > 0 {
+            self.warnings.push(format!(
+                "{slow} of {} chains explore the energies slowly (E-BFMI under {E_BFMI_LIMIT}): the tails may be \
+                 missed, a reparametrisation would help",
+                self.chains
             ));
         }
         let needed = ESS_PER_CHAIN * self.chains as f64;
@@ -233,7 +260,7 @@ impl fmt::Display for Summary {
             .map(|parameter| parameter.name.chars().count());
         let width = names.max().unwrap_or(0).max("parameter".len());
         write!(f, "{:width$}", "parameter")?;
-        for heading in ["mean", "sd", "5%", "16%", "50%", "84%", "95%"] {
+        for heading in ["mean", "mcse", "sd", "5%", "16%", "50%", "84%", "95%"] {
             write!(f, " {heading:>10}")?;
         }
         writeln!(f, " {:>7} {:>7}", "R̂ ", "ESS")?;
@@ -249,7 +276,9 @@ impl fmt::Display for Summary {
                 q95,
                 ..
             } = *parameter;
-            for number in [mean, sd, q05, q16, q50, q84, q95] {
+            let mcse = parameter.mcse.map_or("–".into(), four_digits);
+            write!(f, " {:>10} {mcse:>10}", four_digits(mean))?;
+            for number in [sd, q05, q16, q50, q84, q95] {
                 write!(f, " {:>10}", four_digits(number))?;
             }
             let rhat = parameter.rhat.map_or("–".into(), |rhat| format!("{rhat:.3}"));
@@ -277,7 +306,7 @@ fn four_digits(x: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Chain, Step};
+    use super::super::Step;
     use super::*;
 
     fn run(draws: Vec<Vec<f64>>, log_weights: Option<Vec<f64>>, markov: bool) -> Run {
@@ -362,7 +391,7 @@ mod tests {
             table.starts_with("test: 4 draws in 1 chains, 0 values and 0 gradients\nparameter"),
             "{table}"
         );
-        assert!(table.contains("\na              2.500      1.500"), "{table}");
+        assert!(table.contains("\na              2.500 "), "{table}");
         assert!(table.contains("warning: "), "{table}");
         assert_eq!(four_digits(0.0123456), "0.01235");
         assert_eq!(four_digits(-123456.0), "-1.235e5");

@@ -21,9 +21,16 @@ pub(crate) fn write_header(out: &mut impl Write, names: &[String]) -> io::Result
     writeln!(out, "{}", quoted.join(","))
 }
 
-/// A row for every draw from number `from` on. What a draw has not stays empty.
-pub(crate) fn write_rows(out: &mut impl Write, dim: usize, chain: &Chain, from: usize) -> io::Result<()> {
+/// A row for every draw from number `from` on, each after `prefix`. What a draw has not stays empty.
+pub(crate) fn write_rows(
+    out: &mut impl Write,
+    prefix: &str,
+    dim: usize,
+    chain: &Chain,
+    from: usize,
+) -> io::Result<()> {
     for draw in from..chain.len() {
+        write!(out, "{prefix}")?;
         for x in &chain.draws[draw * dim..(draw + 1) * dim] {
             // The shortest text that reads back to the same number.
             write!(out, "{x:?},")?;
@@ -47,57 +54,77 @@ pub(crate) fn write_rows(out: &mut impl Write, dim: usize, chain: &Chain, from: 
     Ok(())
 }
 
+/// Rows as they are read back.
+#[derive(Default)]
+pub(crate) struct Rows {
+    chain: Chain,
+    weights: Vec<f64>,
+}
+
+impl Rows {
+    /// Adds a row of `dim` parameters; `None` where it is none.
+    pub(crate) fn push(&mut self, row: &str, dim: usize) -> Option<()> {
+        let cells: Vec<&str> = row.split(',').collect();
+        let (x, rest) = cells.split_at_checked(dim)?;
+        let &[log_density, log_weight, acceptance, diverged, energy, evaluations] = rest else {
+            return None;
+        };
+        let optional = |cell: &str| match cell {
+            "" => Some(None),
+            cell => cell.parse::<f64>().ok().map(Some),
+        };
+        for cell in x {
+            self.chain.draws.push(cell.parse().ok()?);
+        }
+        self.chain.log_density.push(log_density.parse().ok()?);
+        self.weights.extend(optional(log_weight)?);
+        if let Some(acceptance) = optional(acceptance)? {
+            self.chain.steps.push(Step {
+                acceptance,
+                diverged: diverged == "1",
+                energy: optional(energy)?,
+                evaluations: evaluations.parse().ok()?,
+            });
+        }
+        Some(())
+    }
+
+    /// The chain; an error in words where only some draws have steps or weights.
+    pub(crate) fn finish(mut self) -> Result<Chain, String> {
+        let draws = self.chain.len();
+        let all_or_none = |count: usize| count == 0 || count == draws;
+        if !all_or_none(self.chain.steps.len()) || !all_or_none(self.weights.len()) {
+            return Err("some draws have steps or weights, others have none".into());
+        }
+        self.chain.log_weights = (!self.weights.is_empty()).then_some(self.weights);
+        Ok(self.chain)
+    }
+}
+
 /// The draws of a table with these parameters.
 ///
 /// # Errors
 /// In words, with the line, where it is not such a table.
 pub(crate) fn parse(text: &str, names: &[String]) -> Result<Chain, String> {
-    let mut chain = Chain::default();
     let mut lines = text.lines();
     let Some(header) = lines.next() else {
-        return Ok(chain);
+        return Ok(Chain::default());
     };
-    let mut expected = Vec::new();
-    // Writing to memory cannot fail; if it did, the comparison would.
-    let _ = write_header(&mut expected, names);
-    if header.as_bytes() != expected.trim_ascii_end() {
+    if split(header).as_deref().and_then(parameters) != Some(names) {
         return Err("line 1: other columns than this run's".into());
     }
-    let (mut weights, mut steps) = (Vec::new(), Vec::new());
+    let mut rows = Rows::default();
     for (number, line) in lines.enumerate() {
-        let bad = || format!("line {}: not a draw", number + 2);
-        let cells: Vec<&str> = line.split(',').collect();
-        if cells.len() != names.len() + COLUMNS.len() {
-            return Err(bad());
-        }
-        let real = |cell: &str| cell.parse::<f64>().map_err(|_| bad());
-        let optional = |cell: &str| (!cell.is_empty()).then(|| real(cell)).transpose();
-        for cell in &cells[..names.len()] {
-            chain.draws.push(real(cell)?);
-        }
-        let [log_density, log_weight, acceptance, diverged, energy, evaluations] = cells[names.len()..]
-        else {
-            return Err(bad());
-        };
-        chain.log_density.push(real(log_density)?);
-        weights.extend(optional(log_weight)?);
-        if let Some(acceptance) = optional(acceptance)? {
-            steps.push(Step {
-                acceptance,
-                diverged: diverged == "1",
-                energy: optional(energy)?,
-                evaluations: evaluations.parse().map_err(|_| bad())?,
-            });
-        }
+        let row = rows.push(line, names.len());
+        row.ok_or_else(|| format!("line {}: not a draw", number + 2))?;
     }
-    if !(steps.is_empty() || steps.len() == chain.len())
-        || !(weights.is_empty() || weights.len() == chain.len())
-    {
-        return Err("some draws have steps or weights, others have none".into());
-    }
-    chain.steps = steps;
-    chain.log_weights = (!weights.is_empty()).then_some(weights);
-    Ok(chain)
+    rows.finish()
+}
+
+/// The columns that are parameters, where the others are those of a draw.
+pub(crate) fn parameters(header: &[String]) -> Option<&[String]> {
+    let (names, rest) = header.split_at_checked(header.len().checked_sub(COLUMNS.len())?)?;
+    (rest == COLUMNS).then_some(names)
 }
 
 /// A cell as RFC 4180 wants it.
@@ -107,6 +134,21 @@ fn quote(cell: &str) -> String {
     } else {
         cell.to_owned()
     }
+}
+
+/// The cells of a line, quotes taken off; `None` where a quote is not closed.
+pub(crate) fn split(line: &str) -> Option<Vec<String>> {
+    let mut cells = vec![String::new()];
+    let (mut quoted, mut characters) = (false, line.chars().peekable());
+    while let Some(character) = characters.next() {
+        match character {
+            '"' if quoted && characters.next_if_eq(&'"').is_some() => cells.last_mut()?.push('"'),
+            '"' => quoted = !quoted,
+            ',' if !quoted => cells.push(String::new()),
+            other => cells.last_mut()?.push(other),
+        }
+    }
+    (!quoted).then_some(cells)
 }
 
 #[cfg(test)]
@@ -135,7 +177,7 @@ mod tests {
         let names = ["a, \"b\"".to_owned(), "c".to_owned()];
         let mut text = Vec::new();
         write_header(&mut text, &names).unwrap();
-        write_rows(&mut text, 2, &chain(), 0).unwrap();
+        write_rows(&mut text, "", 2, &chain(), 0).unwrap();
         let text = String::from_utf8(text).unwrap();
         let read = parse(&text, &names).unwrap();
         assert_eq!(format!("{read:?}"), format!("{:?}", chain()));
