@@ -8,6 +8,7 @@
 //! | [`Hmc`] | a gradient | chains |
 //! | [`MetropolisHastings`] | a value | chains |
 //! | [`Grid`] | a value, few parameters | weighted cells, evidence |
+//! | [`Advi`] | a gradient | draws from a fitted normal, weighted where they can be; a bound of the evidence |
 //! | [`Mle`], [`Map`] | a gradient, or with [`NelderMead`](optimise::NelderMead) a value | an optimum, and draws about it |
 //!
 //! ```
@@ -54,6 +55,7 @@ pub mod run;
 pub mod sampler;
 pub mod stochastic;
 pub mod surface;
+pub mod variational;
 
 pub use check_gradient::check_gradient;
 pub use density::{Density, DifferentiableDensity};
@@ -69,3 +71,4 @@ pub use prior::Prior;
 pub use run::{Run, RunOptions};
 pub use sampler::Sampler;
 pub use stochastic::{NoiseKey, StochasticLikelihood};
+pub use variational::Advi;

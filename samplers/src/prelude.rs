@@ -21,3 +21,4 @@ pub use crate::stochastic::{
     CorrelatedLikelihood, DifferentiableStochasticLikelihood, LogEstimate, NoiseKey, StochasticLikelihood,
     Unbiased,
 };
+pub use crate::variational::{Advi, Family};

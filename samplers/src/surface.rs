@@ -276,6 +276,7 @@ impl Surface {
             evaluations: self.evaluations,
             approximation: self.profiled.then(|| profile.to_owned()),
             estimate: None,
+            variational: None,
             log_evidence: self.log_evidence(),
             warnings: self.warnings.clone(),
         }

@@ -69,11 +69,14 @@ pub struct Momenta {
     first: Vec<f64>,
     second: Vec<f64>,
     age: i32,
+    /// How much of the squares stays from one gradient to the next.
+    memory: f64,
 }
 
 impl Momenta {
-    pub(crate) fn new(dim: usize) -> Self {
+    pub(crate) fn new(dim: usize, memory: f64) -> Self {
         Self {
+            memory,
             first: vec![0.0; dim],
             second: vec![0.0; dim],
             age: 0,
@@ -86,12 +89,12 @@ impl Momenta {
         let norm = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
         let clip = (max_norm / norm).min(1.0);
         let correct1 = 1.0 - BETA1.powi(self.age);
-        let correct2 = 1.0 - BETA2.powi(self.age);
+        let correct2 = 1.0 - self.memory.powi(self.age);
         let momenta = self.first.iter_mut().zip(&mut self.second);
         for ((z, gradient), (first, second)) in z.iter_mut().zip(gradient).zip(momenta) {
             let g = clip * gradient;
             *first += (1.0 - BETA1) * (g - *first);
-            *second += (1.0 - BETA2) * (g * g - *second);
+            *second += (1.0 - self.memory) * (g * g - *second);
             *z -= rate * (*first / correct1) / ((*second / correct2).sqrt() + EPSILON);
         }
     }
@@ -140,7 +143,7 @@ impl<L: DifferentiableLikelihood> Walk<L> for Adam {
         trace.note(value, &z);
         trace.history.push(value);
         Ok(AdamState {
-            momenta: Momenta::new(z.len()),
+            momenta: Momenta::new(z.len(), BETA2),
             z,
             gradient,
             rate: self.learning_rate,
@@ -173,7 +176,7 @@ impl<L: DifferentiableLikelihood> Walk<L> for Adam {
                 // Back to solid ground, with shorter steps and no memory of the way there.
                 state.z.clone_from(best);
                 state.rate *= 0.5;
-                state.momenta = Momenta::new(state.z.len());
+                state.momenta = Momenta::new(state.z.len(), BETA2);
                 finite(ground.slope(&state.z, &mut state.gradient)?)?;
                 return Ok(false);
             }

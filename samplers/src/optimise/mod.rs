@@ -21,6 +21,7 @@ pub use adam::{Adam, Schedule};
 pub use lbfgs::Lbfgs;
 pub use nelder_mead::NelderMead;
 
+pub(crate) use adam::Momenta;
 pub(crate) use objective::Objective;
 pub(crate) use walk::{Ground, walk};
 

@@ -1,6 +1,5 @@
 //! Hold the optimisers to known answers.
 
-use super::adam::Momenta;
 use super::*;
 use crate::error::EvalError;
 use crate::likelihood::DifferentiableLikelihood;
@@ -373,10 +372,10 @@ fn a_constant_rate_stays() {
 #[test]
 fn long_gradients_are_shortened() {
     // With one step left, Adam's own scaling takes out any length; with two, the longer gradient outweighs.
-    let mut clipped = Momenta::new(1);
+    let mut clipped = Momenta::new(1, 0.999);
     let mut z = [0.0];
     clipped.descend(&mut z, &[1e6], 1.0, 2.0);
-    let mut same = Momenta::new(1);
+    let mut same = Momenta::new(1, 0.999);
     let mut other = [0.0];
     same.descend(&mut other, &[2.0], 1.0, 2.0);
     clipped.descend(&mut z, &[-1.0], 1.0, 2.0);

@@ -205,6 +205,7 @@ where
             evaluations,
             approximation: None,
             estimate: None,
+            variational: None,
             log_evidence: None,
             warnings: Vec::new(),
         },

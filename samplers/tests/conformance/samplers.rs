@@ -45,5 +45,22 @@ pub fn samplers() -> Vec<Named<Posterior<Toy>>> {
         ("map lbfgs", Box::new(Map::default())),
         ("map adam", Box::new(Map::new(constant))),
         ("map nelder-mead", Box::new(Map::new(NelderMead::default()))),
+        (
+            "advi full rank",
+            Box::new(Advi {
+                iterations: 300,
+                ..Advi::default()
+            }),
+        ),
+        (
+            "advi mean field",
+            Box::new(Advi {
+                family: Family::MeanField,
+                iterations: 150,
+                draws_per_step: 6,
+                reweight: false,
+                ..Advi::default()
+            }),
+        ),
     ]
 }
