@@ -183,8 +183,8 @@ impl Surface {
         (!self.profiled && self.evaluated == self.log_density.len()).then(|| self.normalised().1)
     }
 
-    /// For each of `fractions`, the log density above which the cells hold at least that fraction of the mass:
-    /// the levels of highest-density regions.
+    /// For each of `fractions`, the log density above which the cells hold at least that fraction of the
+    /// mass: the levels of highest-density regions.
     pub fn levels(&self, fractions: &[f64]) -> Vec<f64> {
         let masses = self.normalised().0;
         fractions

@@ -203,7 +203,8 @@ fn a_funnel_and_heavy_tails_are_flagged() {
     }
 }
 
-/// The logarithm of a gamma variable of shape 6: skewed to the left. Its mean and variance are ψ(6) and ψ'(6).
+/// The logarithm of a gamma variable of shape 6: skewed to the left. Its mean and variance are ψ(6) and
+/// ψ'(6).
 fn log_gamma(z: &[f64], gradient: &mut [f64]) -> f64 {
     gradient[0] = 6.0 - z[0].exp();
     6.0 * z[0] - z[0].exp()
@@ -231,7 +232,8 @@ fn weights_mend_what_the_normal_shape_misses() {
     // The fourth moment of this skewed density is below 5 variances squared.
     assert!((variance[0][0] / trigamma - 1.0).abs() < 5.0 * (4.0 / ess).sqrt());
     assert!((run.log_evidence.unwrap() - evidence).abs() < 5.0 * (1.0 / ess).sqrt());
-    // E x = 6 tells the skewness: a normal of this mean and variance has 5.98, the fit without weights is further off.
+    // E x = 6 tells the skewness: a normal of this mean and variance has 5.98, the fit without weights is
+    // further off.
     let of_x = |run: &Run| {
         let pairs = run.draws().zip(run.weights());
         pairs.map(|(z, w)| w * z[0].powi(3)).sum::<f64>()
@@ -272,6 +274,38 @@ fn narrow_and_shifted_targets_are_reached() {
     let evidence = std::f64::consts::TAU.ln() + (1e-4 * 50.0f64).ln();
     assert!((fit.elbo - evidence).abs() < 1e-3, "{fit:?} for {evidence}");
     assert!(run.summary().warnings.is_empty(), "{}", run.summary());
+}
+
+/// A chain of forty: x₀ ~ Normal(0, 1), xᵢ ~ Normal(0.9 xᵢ₋₁, 0.1).
+fn long(z: &[f64], gradient: &mut [f64]) -> f64 {
+    gradient.fill(0.0);
+    gradient[0] = -z[0];
+    let mut value = -0.5 * z[0] * z[0];
+    for i in 1..z.len() {
+        let off = z[i] - 0.9 * z[i - 1];
+        gradient[i] -= off / 0.01;
+        gradient[i - 1] += 0.9 * off / 0.01;
+        value -= 0.5 * off * off / 0.01;
+    }
+    value
+}
+
+#[test]
+fn many_correlated_parameters_are_fitted() {
+    let (run, fit) = sample(&target(40, long), Advi::default());
+    let evidence = 20.0 * std::f64::consts::TAU.ln() + 39.0 * 0.1f64.ln();
+    assert!((fit.elbo - evidence).abs() < 0.01, "{fit:?} for {evidence}");
+    assert!(run.summary().warnings.is_empty(), "{}", run.summary());
+    let mut variance = 1.0;
+    for parameter in &run.summary().parameters {
+        // Five standard errors of 20 000 draws.
+        let error = 5.0 * (0.5f64 / 20_000.0).sqrt();
+        assert!(
+            (parameter.sd / f64::sqrt(variance) - 1.0).abs() < error,
+            "{parameter:?}"
+        );
+        variance = 0.81 * variance + 0.01;
+    }
 }
 
 #[test]

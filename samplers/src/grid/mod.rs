@@ -118,7 +118,8 @@ impl<O> Grid<O> {
     ///
     /// # Errors
     /// `SampleError::Invalid` where there are too many cells or the box is no box, `NoStart` where no cell
-    /// has a finite density, `Eval` where the first cells failed, `File` where the run's folder cannot be used.
+    /// has a finite density, `Eval` where the first cells failed, `File` where the run's folder cannot be
+    /// used.
     pub fn evaluate<L: Likelihood>(
         &self,
         posterior: &Posterior<L>,

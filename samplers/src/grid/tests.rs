@@ -372,3 +372,54 @@ fn a_limit_of_no_time_leaves_nothing_and_no_error() {
     );
     assert!(surface.run().is_empty() && surface.log_evidence().is_none());
 }
+
+#[test]
+fn no_cell_is_evaluated_twice_by_a_run_that_is_resumed() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    use crate::run::{Checkpoint, Event, Observer};
+
+    struct Tallied(AtomicUsize);
+    impl Likelihood for Tallied {
+        fn dim(&self) -> usize {
+            2
+        }
+        fn log_likelihood(&self, x: &[f64]) -> Result<f64, EvalError> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Joint.log_likelihood(x)
+        }
+    }
+    let posterior = Posterior::new(joint().prior().clone(), Tallied(AtomicUsize::new(0))).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let grid = Grid {
+        batch_size: 16,
+        refine: true,
+        ..Grid::new(40)
+    };
+    let (mut stops, mut whole) = (0, None);
+    while whole.is_none() {
+        let interrupt = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&interrupt);
+        let observer: Observer = Arc::new(move |event| {
+            if matches!(event, Event::Step(_)) {
+                flag.store(true, Ordering::Relaxed);
+            }
+        });
+        let options = RunOptions {
+            checkpoint: Some(Checkpoint::new(folder.path())),
+            interrupt: Some(interrupt),
+            observer: Some(observer),
+            ..RunOptions::default()
+        };
+        let surface = grid.evaluate(&posterior, &options).unwrap();
+        stops += 1;
+        whole = (surface.stop == StopReason::Completed).then_some(surface);
+    }
+    let whole = whole.unwrap();
+    assert!(stops > 5, "{stops}");
+    assert_eq!(posterior.likelihood().0.load(Ordering::Relaxed), 2 * 1600);
+    let at_once = grid.evaluate(&joint(), &RunOptions::default()).unwrap();
+    assert_eq!(whole.log_density, at_once.log_density);
+    assert_eq!(whole.evaluations.values, 2 * 1600);
+}

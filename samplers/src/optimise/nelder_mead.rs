@@ -17,8 +17,8 @@ use crate::likelihood::Likelihood;
 /// The simplex of Nelder & Mead (1965, doi:10.1093/comjnl/7.4.308), as implemented by argmin, on the real
 /// line: no gradient is needed. It suits up to about ten parameters.
 ///
-/// A simplex can collapse where there is no optimum (McKinnon 1998, doi:10.1137/S1052623496303482), so a new one
-/// is put about the point that one has come to, until that gains nothing.
+/// A simplex can collapse where there is no optimum (McKinnon 1998, doi:10.1137/S1052623496303482), so a new
+/// one is put about the point that one has come to, until that gains nothing.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct NelderMead {
     /// The most iterations, over all simplices; each takes one or two values, seldom one per parameter.

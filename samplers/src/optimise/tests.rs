@@ -4,6 +4,7 @@ use super::*;
 use crate::error::EvalError;
 use crate::likelihood::DifferentiableLikelihood;
 use crate::prior::{LogUniform, Normal, Prior, Uniform};
+use crate::run::StopReason;
 
 /// A normal likelihood in a (mean 0.45, sd 0.2) and in ln b (mean `ln_b`, sd 0.1), correlated by 0.5.
 struct Toy {
@@ -303,7 +304,7 @@ fn values_alone_give_the_covariance() {
         };
         sampler.sample(&posterior(0.5), &options).unwrap()
     };
-    // The same noise for both: what differs is the covariance, to the truncation error of 1e-3 and more in ln b.
+    // The same noise for both: what differs is the covariance, by the truncation error.
     let (by_gradients, by_values) = (run(&Mle::default()), run(&Mle::new(NelderMead::default())));
     let (a, b) = (by_gradients.summary(), by_values.summary());
     for (a, b) in a.parameters.iter().zip(&b.parameters) {
@@ -381,4 +382,24 @@ fn long_gradients_are_shortened() {
     clipped.descend(&mut z, &[-1.0], 1.0, 2.0);
     same.descend(&mut other, &[-1.0], 1.0, 2.0);
     assert_eq!(z, other);
+}
+
+#[test]
+fn who_is_out_of_time_gets_the_best_so_far() {
+    let options = RunOptions {
+        time_limit: Some(std::time::Duration::ZERO),
+        ..RunOptions::default()
+    };
+    for optimiser in optimisers(2) {
+        let run = optimiser.sample(&posterior(0.5), &options).unwrap();
+        let estimate = run.estimate.as_ref().unwrap();
+        assert!(run.is_empty() && run.stop == StopReason::TimeLimit && !estimate.converged);
+        assert_eq!(
+            (estimate.status.as_str(), estimate.history.len()),
+            ("stopped after 0 iterations", 1)
+        );
+        // The centre of the prior is (0, 1), or a draw was better.
+        let at_centre = posterior(0.5).log_likelihood(&[0.0, 1.0]).unwrap();
+        assert!(estimate.log_likelihood >= at_centre - 1e-9, "{estimate:?}");
+    }
 }

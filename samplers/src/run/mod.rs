@@ -155,8 +155,8 @@ pub struct Estimate {
     pub ensemble: Ensemble,
 }
 
-/// The optima of several starts, each weighted by its likelihood (for MAP its posterior density): where they agree
-/// it is their point, where they do not its spread tells.
+/// The optima of several starts, each weighted by its likelihood (for MAP its posterior density): where they
+/// agree it is their point, where they do not its spread tells.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ensemble {
     /// The weighted mean in physical units.
@@ -176,8 +176,9 @@ pub struct Variational {
     /// Its standard error.
     #[serde(with = "real")]
     pub elbo_se: f64,
-    /// The shape k̂ of the tail of the importance ratios: above 0.7 the fit cannot be trusted. Minus infinity where all
-    /// are the same, which is a perfect fit; infinite or absent where there are too few draws to tell.
+    /// The shape k̂ of the tail of the importance ratios: above 0.7 the fit cannot be trusted. Minus infinity
+    /// where all are the same, which is a perfect fit; infinite or absent where there are too few draws to
+    /// tell.
     #[serde(with = "real")]
     pub pareto_k: Option<f64>,
 }

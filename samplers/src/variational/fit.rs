@@ -21,16 +21,16 @@ const WINDOW: usize = 100;
 /// A window that gains less than this many nats, or than twice its standard error, is level.
 const LEAST_GAIN: f64 = 0.01;
 const STANDARD_ERRORS: f64 = 2.0;
-/// After so many halvings the learning rate is 1/32 of the first: iterates then stray by some thousandths of a
-/// standard deviation, and are averaged over this many windows.
+/// After so many halvings the learning rate is 1/32 of the first: iterates then stray by some thousandths of
+/// a standard deviation, and are averaged over this many windows.
 const HALVINGS: usize = 5;
 const AVERAGED: usize = 2;
-/// Adam's memory of squares: gradients fall by orders of magnitude on the way, and so long are the steps too short.
+/// Adam's memory of squares: shorter than for other ends, since gradients fall by orders of magnitude.
 const MEMORY: f64 = 0.99;
 /// Gradients in the frame of the fit are of order one near the end.
 const MAX_NORM: f64 = 100.0;
-/// The shape moves more slowly than the mean, by this factor, so that a mean which is two deviations off does not
-/// lose ground while the deviations shrink.
+/// The shape moves more slowly than the mean, by this factor, so that a mean which is two deviations off does
+/// not lose ground while the deviations shrink.
 const SHAPE_RATE: f64 = 0.5;
 /// Steps without a single density in a row are too many.
 const MOST_EMPTY: usize = 100;
@@ -71,8 +71,8 @@ pub(super) struct Fitting {
     momenta: Momenta,
     step: usize,
     draws: usize,
-    /// Whether the shape moves too. At first only the mean does: a shape that fitted a narrow target from afar would
-    /// leave the mean steps too short to get there.
+    /// Whether the shape moves too. At first only the mean does: a shape that fitted a narrow target from
+    /// afar would leave the mean steps too short to get there.
     shaped: bool,
     halvings: usize,
     window: Window,

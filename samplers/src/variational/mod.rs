@@ -11,17 +11,18 @@ use crate::error::SampleError;
 use crate::run::{Run, RunOptions, StopReason, Variational, engine};
 use crate::sampler::Sampler;
 
-/// Automatic differentiation variational inference (Kucukelbir et al. 2017, arXiv 1603.00788): the normal density
-/// on the real line with the greatest evidence lower bound (ELBO), and draws from it.
+/// Automatic differentiation variational inference (Kucukelbir et al. 2017, arXiv 1603.00788): the normal
+/// density on the real line with the greatest evidence lower bound (ELBO), and draws from it.
 ///
-/// It needs a gradient. Gradients of the ELBO are those of the path alone (Roeder et al. 2017, arXiv 1703.09194), in
-/// the frame of the fit, so that scales and correlations do not matter. Adam's learning rate is halved where the
-/// ELBO no longer rises, and the last iterates are averaged (Dhaka et al. 2020, arXiv 2009.00666).
+/// It needs a gradient. Gradients of the ELBO are those of the path alone (Roeder et al. 2017, arXiv
+/// 1703.09194), in the frame of the fit, so that scales and correlations do not matter. Adam's learning rate
+/// is halved where the ELBO no longer rises, and the last iterates are averaged (Dhaka et al. 2020, arXiv
+/// 2009.00666).
 ///
-/// The draws are marked as an approximation. The shape k̂ of their importance ratios says whether it is a good one
-/// (Yao et al. 2018, arXiv 1802.02538); if it is, the draws are weighted by the smoothed ratios (Vehtari et al. 2024,
-/// arXiv 1507.02646), which mends what the normal shape misses, and the evidence is estimated. All chains are
-/// draws from one fit; `warmup` is ignored.
+/// The draws are marked as an approximation. The shape k̂ of their importance ratios says whether it is a
+/// good one (Yao et al. 2018, arXiv 1802.02538); if it is, the draws are weighted by the smoothed ratios
+/// (Vehtari et al. 2024, arXiv 1507.02646), which mends what the normal shape misses, and the evidence is
+/// estimated. All chains are draws from one fit; `warmup` is ignored.
 ///
 /// ```
 /// use armilla_samplers::prelude::*;
@@ -153,7 +154,7 @@ impl Advi {
                 if !self.reweight {
                     return;
                 }
-                // Draws before a failure are draws; a number that took no notice of it would be taken for one of all.
+                // Without a word on the failure the number would be taken for one of all draws.
                 if !matches!(run.stop, StopReason::Fatal { .. }) {
                     let greatest = inside.iter().copied().fold(f64::NEG_INFINITY, f64::max);
                     let sum: f64 = inside.iter().map(|ratio| (ratio - greatest).exp()).sum();

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Family;
 
-/// The normal density of z = μ + L ε, with ε standard normal. In the frame of ε its shape moves by L → L T, with
-/// a lower triangular T: then a step means the same whatever the scales and correlations of the target.
+/// The normal density of z = μ + L ε, with ε standard normal. In the frame of ε its shape moves by L → L T,
+/// with a lower triangular T: then a step means the same whatever the scales and correlations of the target.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Normal {
     mean: Vec<f64>,
@@ -108,7 +108,8 @@ impl Normal {
         }
     }
 
-    /// Makes a step: the mean by L times its first part, L by T, whose diagonal is the exponential of the second.
+    /// Makes a step: the mean by L times its first part, L by T, whose diagonal is the exponential of the
+    /// second.
     pub(super) fn advance(&mut self, step: &[f64]) {
         let dim = self.dim();
         self.mean = self.point(&step[..dim]);
