@@ -38,6 +38,8 @@ struct Filling {
     spent: Evaluations,
     /// Where on the real line profiles are begun.
     from: Vec<f64>,
+    /// A cell with its log density, both on the real line, to recognise the posterior by.
+    known: Option<(Vec<f64>, f64)>,
 }
 
 /// What came of one batch.
@@ -153,6 +155,7 @@ impl<L: Likelihood, O: Optimiser<L>> Process<Posterior<L>> for Filler<'_, L, O> 
             passes: 1,
             spent: Evaluations::default(),
             from: self.posterior.to_real_line(&self.layout.x),
+            known: None,
         };
         if !self.layout.profiled.is_empty() {
             let fixed =
@@ -190,6 +193,7 @@ impl<L: Likelihood, O: Optimiser<L>> Process<Posterior<L>> for Filler<'_, L, O> 
             passes,
             spent,
             from,
+            known,
         } = filling;
         let Some(pass) = current else {
             return Ok(());
@@ -224,6 +228,9 @@ impl<L: Likelihood, O: Optimiser<L>> Process<Posterior<L>> for Filler<'_, L, O> 
             pass.unfinished += filled.unfinished;
             *spent += filled.spent;
         }
+        if known.is_none() {
+            *known = self.known(&axes, pass);
+        }
         if pass.values.len() < cells {
             return Ok(());
         }
@@ -253,9 +260,25 @@ impl<L: Likelihood, O: Optimiser<L>> Process<Posterior<L>> for Filler<'_, L, O> 
         let done = filling.current.as_ref().map_or(cells, |pass| pass.values.len());
         (done, cells, false)
     }
+
+    fn position<'s>(&self, filling: &'s Filling) -> Option<(&'s [f64], f64)> {
+        filling
+            .known
+            .as_ref()
+            .map(|(z, log_density)| (z.as_slice(), *log_density))
+    }
 }
 
 impl<L: Likelihood, O: Optimiser<L>> Filler<'_, L, O> {
+    /// The first cell that has a density.
+    fn known(&self, axes: &[Axis], pass: &Pass) -> Option<(Vec<f64>, f64)> {
+        let cell = pass.values.iter().position(|value| value.is_finite())?;
+        let x = pass.x(self.layout, axes, cell);
+        let z = self.posterior.to_real_line(&x);
+        let log_density = pass.values[cell] + self.posterior.log_prior(&x) + self.posterior.ln_jacobian(&z);
+        log_density.is_finite().then_some((z, log_density))
+    }
+
     /// The likelihood in several cells.
     fn fill(&self, axes: &[Axis], cells: std::ops::Range<usize>) -> Result<Filled, EvalError> {
         let dim = self.layout.x.len();

@@ -44,6 +44,19 @@ impl Pass {
         }
     }
 
+    /// All parameters in a cell that was evaluated.
+    pub(super) fn x(&self, layout: &Layout, axes: &[Axis], cell: usize) -> Vec<f64> {
+        let mut x = layout.x(axes, cell);
+        let width = layout.profiled.len();
+        let profiled = &self.profiled[cell * width..(cell + 1) * width];
+        layout
+            .profiled
+            .iter()
+            .zip(profiled)
+            .for_each(|(&index, &value)| x[index] = value);
+        x
+    }
+
     /// Adds the prior. Cells that were not evaluated have none.
     pub(super) fn surface<L: Likelihood>(&self, layout: &Layout, posterior: &Posterior<L>) -> Surface {
         let axes = layout.axes(posterior.names(), &self.bounds);
@@ -55,14 +68,7 @@ impl Pass {
         let distributions: Vec<_> = posterior.prior().distributions().collect();
         let (mut count, mut reason) = (self.skipped, self.reason.clone());
         for (cell, &value) in self.values.iter().enumerate() {
-            let mut x = layout.x(&surface.axes, cell);
-            let width = layout.profiled.len();
-            let profiled = self.profiled[cell * width..(cell + 1) * width].iter();
-            layout
-                .profiled
-                .iter()
-                .zip(profiled)
-                .for_each(|(&index, &value)| x[index] = value);
+            let x = self.x(layout, &surface.axes, cell);
             let of_rest = |index: &usize| distributions[*index].ln_density(x[*index]);
             let rest: f64 = layout.off.iter().map(of_rest).sum();
             let mut log_likelihood = value;

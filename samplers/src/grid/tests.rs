@@ -418,8 +418,38 @@ fn no_cell_is_evaluated_twice_by_a_run_that_is_resumed() {
     }
     let whole = whole.unwrap();
     assert!(stops > 5, "{stops}");
-    assert_eq!(posterior.likelihood().0.load(Ordering::Relaxed), 2 * 1600);
+    // Whoever resumes asks for one cell, to see whether the posterior is the same.
+    let asked = posterior.likelihood().0.load(Ordering::Relaxed);
+    assert_eq!(asked, 2 * 1600 + stops - 1);
     let at_once = grid.evaluate(&joint(), &RunOptions::default()).unwrap();
     assert_eq!(whole.log_density, at_once.log_density);
     assert_eq!(whole.evaluations.values, 2 * 1600);
+}
+
+#[test]
+fn the_cells_of_another_posterior_are_not_taken_over() {
+    struct Shifted;
+    impl Likelihood for Shifted {
+        fn dim(&self) -> usize {
+            2
+        }
+        fn log_likelihood(&self, x: &[f64]) -> Result<f64, EvalError> {
+            Joint.log_likelihood(&[x[0] - 0.1, x[1]])
+        }
+    }
+    for grid in [Grid::new(10), Grid::new(10).profiling("b")] {
+        let folder = tempfile::tempdir().unwrap();
+        let options = RunOptions {
+            checkpoint: Some(crate::run::Checkpoint::new(folder.path())),
+            ..RunOptions::default()
+        };
+        let first = grid.evaluate(&joint(), &options).unwrap();
+        assert_eq!(
+            grid.evaluate(&joint(), &options).unwrap().log_density,
+            first.log_density
+        );
+        let other = Posterior::new(joint().prior().clone(), Shifted).unwrap();
+        let error = grid.evaluate(&other, &options).unwrap_err().to_string();
+        assert!(error.contains("begun on another target"), "{error}");
+    }
 }
