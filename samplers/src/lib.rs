@@ -5,6 +5,7 @@
 //!
 //! | sampler | needs | gives |
 //! |---|---|---|
+//! | [`Nuts`] | a gradient | chains |
 //! | [`Hmc`] | a gradient | chains |
 //! | [`MetropolisHastings`] | a value | chains |
 //! | [`Grid`] | a value, few parameters | weighted cells, evidence |
@@ -38,13 +39,17 @@ pub mod bijector;
 pub mod check_gradient;
 pub mod density;
 pub mod diagnostics;
+pub mod distribution;
 pub mod error;
 pub mod export;
 pub mod grid;
 pub mod hmc;
 pub mod likelihood;
 pub mod metropolis;
+pub mod model;
 mod normal_quantile;
+pub mod number;
+pub mod nuts;
 pub mod optimise;
 pub mod posterior;
 pub mod predictive;
@@ -61,9 +66,11 @@ pub use check_gradient::check_gradient;
 pub use density::{Density, DifferentiableDensity};
 pub use error::{EvalError, SampleError};
 pub use grid::Grid;
-pub use hmc::Hmc;
+pub use hmc::{Hmc, MetricKind};
 pub use likelihood::{DifferentiableLikelihood, Generative, Likelihood, Points};
 pub use metropolis::MetropolisHastings;
+pub use model::{Model, ModelPosterior};
+pub use nuts::Nuts;
 pub use optimise::{Map, Mle};
 pub use posterior::Posterior;
 pub use predictive::{posterior_predictive, prior_predictive};

@@ -2,11 +2,10 @@
 
 use rand::Rng;
 
-use crate::bijector::Bijector;
 use crate::density::{Density, DifferentiableDensity};
 use crate::error::{EvalError, SampleError};
 use crate::likelihood::{DifferentiableLikelihood, Likelihood, Points};
-use crate::prior::{Distribution, Prior};
+use crate::prior::Prior;
 
 /// p(x | data) ∝ p(data | x) p(x), seen by samplers on the real line.
 ///
@@ -28,7 +27,8 @@ use crate::prior::{Distribution, Prior};
 pub struct Posterior<L> {
     prior: Prior,
     likelihood: L,
-    bijectors: Vec<Box<dyn Bijector>>,
+    /// The number of z.
+    dim: usize,
 }
 
 /// What is added to the log likelihood.
@@ -61,11 +61,10 @@ impl<L: Likelihood> Posterior<L> {
                 likelihood.dim()
             )));
         }
-        let bijectors = prior.distributions().map(Distribution::bijector).collect();
         Ok(Self {
+            dim: prior.real_dim(),
             prior,
             likelihood,
-            bijectors,
         })
     }
 
@@ -116,40 +115,50 @@ impl<L: Likelihood> Posterior<L> {
     /// Where `x` has not as many numbers as there are parameters.
     pub fn to_real_line(&self, x: &[f64]) -> Vec<f64> {
         assert_eq!(x.len(), self.prior.dim(), "one number for each parameter");
-        self.bijectors
-            .iter()
-            .zip(x)
-            .map(|(bijector, &x)| bijector.inverse(x))
-            .collect()
+        let mut z = vec![0.0; self.dim];
+        let (mut xs, mut zs) = (x, &mut z[..]);
+        for factor in self.prior.factors() {
+            let (x, z);
+            (x, xs) = xs.split_at(factor.len());
+            (z, zs) = zs.split_at_mut(factor.dim());
+            factor.unconstrain(x, z);
+        }
+        z
     }
 
-    fn physical(&self, z: &[f64]) -> Vec<f64> {
-        self.bijectors
-            .iter()
-            .zip(z)
-            .map(|(bijector, &z)| bijector.forward(z))
-            .collect()
+    /// Writes x at `z` to `x`, and gives ln |dx/dz|.
+    fn constrain(&self, z: &[f64], x: &mut [f64]) -> f64 {
+        let (mut ln_jacobian, mut zs, mut xs) = (0.0, z, x);
+        for factor in self.prior.factors() {
+            let (z, x);
+            (z, zs) = zs.split_at(factor.dim());
+            (x, xs) = xs.split_at_mut(factor.len());
+            ln_jacobian += factor.constrain(z, x);
+        }
+        ln_jacobian
     }
 
     fn check_length(&self, x: &[f64]) -> Result<(), EvalError> {
-        if x.len() == self.prior.dim() {
+        self.check(x.len(), self.prior.dim(), "numbers")
+    }
+
+    fn check_real(&self, z: &[f64]) -> Result<(), EvalError> {
+        self.check(z.len(), self.dim, "numbers on the real line")
+    }
+
+    fn check(&self, given: usize, wanted: usize, what: &str) -> Result<(), EvalError> {
+        if given == wanted {
             return Ok(());
         }
-        let (given, names) = (x.len(), self.prior.names().join(", "));
+        let names = self.prior.names().join(", ");
         Err(EvalError::Fatal(format!(
-            "{given} numbers given for the parameters {names}"
+            "{given} {what} given for the parameters {names}"
         )))
     }
 
-    /// The points must have as many numbers as there are parameters, `out` must hold `width` for each.
+    /// The points must have as many numbers as there are z, `out` must hold `width` for each.
     fn check_batch(&self, points: Points<'_>, out: &[f64], width: usize) -> Result<(), EvalError> {
-        let (dim, given) = (self.prior.dim(), points.dim());
-        if given != dim {
-            let names = self.prior.names().join(", ");
-            return Err(EvalError::Fatal(format!(
-                "points of {given} numbers given for the parameters {names}"
-            )));
-        }
+        self.check(points.dim(), self.dim, "numbers for each point")?;
         if out.len() != points.len() * width {
             return Err(EvalError::Fatal(format!(
                 "room for {} results given, {} points have {width} each",
@@ -181,10 +190,15 @@ impl<L: Likelihood> Posterior<L> {
 impl<L: DifferentiableLikelihood> Posterior<L> {
     /// The log likelihood with `terms` added, and the gradient of that in z.
     pub(crate) fn objective(&self, terms: Terms, z: &[f64], gradient: &mut [f64]) -> Result<f64, EvalError> {
-        self.check_length(z)?;
-        let x = self.physical(z);
-        let log_likelihood = self.likelihood.value_and_gradient(&x, gradient)?;
-        self.pull_back(terms, z, &x, log_likelihood, gradient)
+        self.check_real(z)?;
+        self.check_real(gradient)?;
+        let len = self.prior.dim();
+        with_room(2 * len, |room| {
+            let (x, in_x) = room.split_at_mut(len);
+            self.constrain(z, x);
+            let log_likelihood = self.likelihood.value_and_gradient(x, in_x)?;
+            self.pull_back(terms, z, x, log_likelihood, in_x, gradient)
+        })
     }
 
     /// Turns a log likelihood and its gradient in x into those of the objective in z.
@@ -194,6 +208,7 @@ impl<L: DifferentiableLikelihood> Posterior<L> {
         z: &[f64],
         x: &[f64],
         log_likelihood: f64,
+        in_x: &[f64],
         gradient: &mut [f64],
     ) -> Result<f64, EvalError> {
         let mut value = self.checked("likelihood", x, log_likelihood)?;
@@ -201,27 +216,24 @@ impl<L: DifferentiableLikelihood> Posterior<L> {
             gradient.fill(0.0);
             return Ok(value);
         }
-        let parameters = self
-            .bijectors
-            .iter()
-            .zip(self.prior.distributions())
-            .zip(z.iter().zip(x));
-        for (((bijector, distribution), (&z, &x)), gradient) in parameters.zip(gradient.iter_mut()) {
-            if terms != Terms::Likelihood {
-                value += distribution.ln_density(x);
-                *gradient += distribution.ln_density_derivative(x);
+        let (mut from_z, mut from_x) = (0, 0);
+        let mut failed = None;
+        for factor in self.prior.factors() {
+            let (zs, xs) = (from_z..from_z + factor.dim(), from_x..from_x + factor.len());
+            let in_z = &mut gradient[zs.clone()];
+            value += factor.pull_back(terms, &z[zs.clone()], &in_x[xs.clone()], in_z);
+            if failed.is_none() && !in_z.iter().all(|derivative| derivative.is_finite()) {
+                failed = Some(xs.start);
             }
-            *gradient *= bijector.derivative(z);
-            if terms == Terms::RealLine {
-                value += bijector.ln_jacobian(z);
-                *gradient += bijector.ln_jacobian_derivative(z);
-            }
+            (from_z, from_x) = (zs.end, xs.end);
         }
         let value = self.checked("density", x, value)?;
-        if let Some(i) = gradient.iter().position(|gradient| !gradient.is_finite()) {
+        if value == f64::NEG_INFINITY {
+            gradient.fill(0.0);
+        } else if let Some(index) = failed {
             return Err(EvalError::Recoverable(format!(
-                "the derivative of the log likelihood in {} is not finite at {}",
-                self.prior.names()[i],
+                "the derivative of the log density in {} is not finite at {}",
+                self.prior.names()[index],
                 self.prior.describe(x)
             )));
         }
@@ -229,9 +241,19 @@ impl<L: DifferentiableLikelihood> Posterior<L> {
     }
 }
 
+/// Lends room for `len` numbers, on the stack where there are few: a cheap likelihood takes less time than
+/// an allocation.
+fn with_room<T>(len: usize, f: impl FnOnce(&mut [f64]) -> T) -> T {
+    let mut few = [0.0; 32];
+    match few.get_mut(..len) {
+        Some(room) => f(room),
+        None => f(&mut vec![0.0; len]),
+    }
+}
+
 impl<L: Likelihood> Density for Posterior<L> {
     fn dim(&self) -> usize {
-        self.prior.dim()
+        self.dim
     }
 
     fn names(&self) -> &[String] {
@@ -239,33 +261,37 @@ impl<L: Likelihood> Density for Posterior<L> {
     }
 
     fn log_density(&self, z: &[f64]) -> Result<f64, EvalError> {
-        self.check_length(z)?;
-        Ok(self.log_density_physical(&self.physical(z))? + self.ln_jacobian(z))
+        self.check_real(z)?;
+        with_room(self.prior.dim(), |x| {
+            let ln_jacobian = self.constrain(z, x);
+            Ok(self.log_density_physical(x)? + ln_jacobian)
+        })
     }
 
     fn log_density_batch(&self, zs: Points<'_>, out: &mut [f64]) -> Result<(), EvalError> {
         self.check_batch(zs, out, 1)?;
-        let xs: Vec<f64> = zs.iter().flat_map(|z| self.physical(z)).collect();
-        let xs = Points::new(&xs, self.dim())?;
+        let mut xs = vec![0.0; zs.len() * self.prior.dim()];
+        let points = zs.iter().zip(xs.chunks_exact_mut(self.prior.dim()));
+        let ln_jacobians: Vec<f64> = points.map(|(z, x)| self.constrain(z, x)).collect();
+        let xs = Points::new(&xs, self.prior.dim())?;
         self.likelihood.log_likelihood_batch(xs, out)?;
-        for ((z, x), value) in zs.iter().zip(xs.iter()).zip(out) {
-            *value = self.checked("likelihood", x, *value)? + self.checked_prior(x)? + self.ln_jacobian(z);
+        for ((x, ln_jacobian), value) in xs.iter().zip(ln_jacobians).zip(out) {
+            *value = self.checked("likelihood", x, *value)? + self.checked_prior(x)? + ln_jacobian;
         }
         Ok(())
     }
 
     fn to_physical(&self, z: &[f64], x: &mut [f64]) {
-        for ((bijector, &z), x) in self.bijectors.iter().zip(z).zip(x) {
-            *x = bijector.forward(z);
-        }
+        assert!(
+            z.len() == self.dim && x.len() == self.prior.dim(),
+            "one number for each parameter"
+        );
+        self.constrain(z, x);
     }
 
     fn ln_jacobian(&self, z: &[f64]) -> f64 {
-        self.bijectors
-            .iter()
-            .zip(z)
-            .map(|(bijector, &z)| bijector.ln_jacobian(z))
-            .sum()
+        assert_eq!(z.len(), self.dim, "one number for each parameter");
+        with_room(self.prior.dim(), |x| self.constrain(z, x))
     }
 
     fn initial(&self, rng: &mut dyn Rng) -> Vec<f64> {
@@ -289,18 +315,21 @@ impl<L: DifferentiableLikelihood> DifferentiableDensity for Posterior<L> {
         values: &mut [f64],
         gradients: &mut [f64],
     ) -> Result<(), EvalError> {
-        let dim = self.dim();
         self.check_batch(zs, values, 1)?;
-        self.check_batch(zs, gradients, dim)?;
-        let xs: Vec<f64> = zs.iter().flat_map(|z| self.physical(z)).collect();
-        let xs = Points::new(&xs, dim)?;
-        self.likelihood.value_and_gradient_batch(xs, values, gradients)?;
-        let points = zs
-            .iter()
-            .zip(xs.iter())
-            .zip(values.iter_mut().zip(gradients.chunks_exact_mut(dim)));
-        for ((z, x), (value, gradient)) in points {
-            *value = self.pull_back(Terms::RealLine, z, x, *value, gradient)?;
+        self.check_batch(zs, gradients, self.dim)?;
+        let len = self.prior.dim();
+        let mut xs = vec![0.0; zs.len() * len];
+        for (z, x) in zs.iter().zip(xs.chunks_exact_mut(len)) {
+            self.constrain(z, x);
+        }
+        let xs = Points::new(&xs, len)?;
+        let mut in_x = vec![0.0; zs.len() * len];
+        self.likelihood.value_and_gradient_batch(xs, values, &mut in_x)?;
+        let results = values
+            .iter_mut()
+            .zip(in_x.chunks_exact(len).zip(gradients.chunks_exact_mut(self.dim)));
+        for ((z, x), (value, (in_x, gradient))) in zs.iter().zip(xs.iter()).zip(results) {
+            *value = self.pull_back(Terms::RealLine, z, x, *value, in_x, gradient)?;
         }
         Ok(())
     }
@@ -442,6 +471,175 @@ mod tests {
             let mass: f64 = (-5000..=5000).map(density).sum::<f64>() * h;
             assert!((mass - 1.0).abs() < 1e-10, "{:?}: {mass}", posterior.prior());
         }
+    }
+
+    /// Σ cᵢ sin xᵢ: every number of every vector has a slope of its own.
+    struct Waves(usize);
+    impl Likelihood for Waves {
+        fn dim(&self) -> usize {
+            self.0
+        }
+        fn log_likelihood(&self, x: &[f64]) -> Result<f64, EvalError> {
+            self.value_and_gradient(x, &mut vec![0.0; self.0])
+        }
+    }
+    impl DifferentiableLikelihood for Waves {
+        fn value_and_gradient(&self, x: &[f64], gradient: &mut [f64]) -> Result<f64, EvalError> {
+            let slopes = (1..).map(|i| 0.3 * f64::from(i));
+            let terms = x.iter().zip(gradient).zip(slopes).map(|((x, gradient), slope)| {
+                *gradient = slope * x.cos();
+                slope * x.sin()
+            });
+            Ok(terms.sum())
+        }
+    }
+
+    fn vectors() -> Result<Posterior<Waves>, SampleError> {
+        use crate::distribution::*;
+        let prior = Prior::new()
+            .with("a", HalfCauchy::new(2.0)?)?
+            .with_vector("w", Dirichlet::new([0.8, 2.0, 3.0])?)?
+            .with_vector("L", LkjCholesky::new(3, 1.5)?)?
+            .with("b", TruncatedNormal::new(1.0, 2.0, f64::NEG_INFINITY, 3.0)?)?
+            .with_vector(
+                "m",
+                MultivariateNormal::new([100.0, -3.0], &[4.0, 1.2, 1.2, 1.0])?,
+            )?
+            .with_vector("o", Ordered::new(Normal::new(0.0, 1.0)?, 3)?)?
+            .with("c", Beta::new(2.0, 3.0)?)?;
+        let dim = prior.dim();
+        Posterior::new(prior, Waves(dim))
+    }
+
+    #[test]
+    fn gradients_through_vectors_meet_finite_differences() {
+        let posterior = vectors().unwrap();
+        let dim = posterior.dim();
+        assert_eq!((dim, posterior.names().len()), (1 + 2 + 3 + 1 + 2 + 3 + 1, 17));
+        let h = 1e-5;
+        for shift in [0.0, 1.0, 2.0] {
+            let z: Vec<f64> = (0..dim).map(|i| (2.3 * i as f64 + shift).sin()).collect();
+            for terms in [Terms::Likelihood, Terms::Physical, Terms::RealLine] {
+                let (mut gradient, mut scratch) = (vec![0.0; dim], vec![0.0; dim]);
+                posterior.objective(terms, &z, &mut gradient).unwrap();
+                for i in 0..dim {
+                    let mut at = |step: f64| {
+                        let mut z = z.clone();
+                        z[i] += step;
+                        posterior.objective(terms, &z, &mut scratch).unwrap()
+                    };
+                    let numerical = (at(h) - at(-h)) / (2.0 * h);
+                    assert!(
+                        (numerical - gradient[i]).abs() < 1e-6 * (1.0 + gradient[i].abs()),
+                        "{terms:?} {i}: {} for {numerical}",
+                        gradient[i]
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn values_through_vectors_agree_in_all_their_forms() {
+        let posterior = vectors().unwrap();
+        let (dim, len) = (posterior.dim(), posterior.names().len());
+        let mut rng = crate::rng::stream(5, crate::rng::Purpose::Start, 0);
+        let zs: Vec<f64> = (0..3).flat_map(|_| posterior.initial(&mut rng)).collect();
+        let points = Points::new(&zs, dim).unwrap();
+        let (mut values, mut batch, mut gradients) = ([0.0; 3], [0.0; 3], vec![0.0; 3 * dim]);
+        posterior.log_density_batch(points, &mut values).unwrap();
+        posterior
+            .value_and_gradient_batch(points, &mut batch, &mut gradients)
+            .unwrap();
+        for (i, z) in points.iter().enumerate() {
+            let (mut gradient, mut x) = (vec![0.0; dim], vec![0.0; len]);
+            let value = posterior.value_and_gradient(z, &mut gradient).unwrap();
+            assert_eq!(gradient, gradients[dim * i..dim * (i + 1)]);
+            posterior.to_physical(z, &mut x);
+            let physical = posterior.log_density_physical(&x).unwrap();
+            for other in [values[i], batch[i], posterior.log_density(z).unwrap()] {
+                assert!((value - other).abs() < 1e-11, "{value} {other}");
+            }
+            assert!((value - posterior.ln_jacobian(z) - physical).abs() < 1e-11);
+            for (z, back) in z.iter().zip(posterior.to_real_line(&x)) {
+                assert!((z - back).abs() < 1e-9 * (1.0 + z.abs()), "{back} for {z}");
+            }
+        }
+        // Lengths are those of z on the real line, of x in physical units.
+        let fatal = |error| assert!(matches!(error, Err(EvalError::Fatal(_))));
+        fatal(posterior.log_density(&vec![0.0; len]));
+        fatal(posterior.value_and_gradient(&vec![0.0; dim], &mut vec![0.0; len]));
+        fatal(posterior.log_likelihood(&vec![0.0; dim]));
+        fatal(posterior.log_density_physical(&vec![0.0; dim]));
+    }
+
+    #[test]
+    fn fractions_and_correlations_can_be_sampled_and_not_gridded() {
+        use crate::distribution::{Dirichlet, LkjCholesky};
+        use crate::{Grid, Hmc, Map, MetropolisHastings, RunOptions, Sampler};
+        let prior = Prior::new()
+            .with_vector("w", Dirichlet::new([2.0, 3.0, 5.0]).unwrap())
+            .unwrap();
+        let prior = prior.with_vector("L", LkjCholesky::new(2, 2.0).unwrap()).unwrap();
+        struct Flat;
+        impl Likelihood for Flat {
+            fn dim(&self) -> usize {
+                6
+            }
+            fn log_likelihood(&self, _x: &[f64]) -> Result<f64, EvalError> {
+                Ok(0.0)
+            }
+        }
+        impl DifferentiableLikelihood for Flat {
+            fn value_and_gradient(&self, _x: &[f64], gradient: &mut [f64]) -> Result<f64, EvalError> {
+                gradient.fill(0.0);
+                Ok(0.0)
+            }
+        }
+        let posterior = Posterior::new(prior, Flat).unwrap();
+        let options = RunOptions {
+            warmup: 500,
+            draws: 1500,
+            ..RunOptions::default()
+        };
+        for run in [
+            Hmc::default().sample(&posterior, &options).unwrap(),
+            MetropolisHastings::default()
+                .sample(&posterior, &options)
+                .unwrap(),
+        ] {
+            // Means a / Σ a, and of the correlation 0.
+            for (index, expected) in [(0, 0.2), (1, 0.3), (2, 0.5), (4, 0.0)] {
+                let chains: Vec<Vec<f64>> = run
+                    .chains
+                    .iter()
+                    .map(|c| c.draws.chunks_exact(6).map(|x| x[index]).collect())
+                    .collect();
+                let all = chains.concat();
+                let mean = all.iter().sum::<f64>() / all.len() as f64;
+                let error = crate::diagnostics::mcse_mean(&chains).unwrap();
+                assert!(
+                    (mean - expected).abs() < 5.0 * error,
+                    "{}: {mean} for {expected}",
+                    run.method
+                );
+            }
+        }
+        // The mode of a Dirichlet density: (a − 1) / (Σ a − n).
+        let run = Map::default().sample(&posterior, &options).unwrap();
+        let estimate = run.estimate.as_ref().unwrap();
+        for (x, expected) in estimate
+            .x
+            .iter()
+            .zip([1.0 / 7.0, 2.0 / 7.0, 4.0 / 7.0, 1.0, 0.0, 1.0])
+        {
+            assert!((x - expected).abs() < 1e-3, "{:?}", estimate.x);
+        }
+        let error = Grid::new(5).sample(&posterior, &options).unwrap_err();
+        assert!(
+            matches!(&error, SampleError::Invalid(message) if message.contains("vectors")),
+            "{error}"
+        );
     }
 
     #[test]

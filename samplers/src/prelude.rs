@@ -4,15 +4,24 @@ pub use crate::check_gradient::{
     GradientCheck, check_gradient, check_gradient_at, check_likelihood_gradient,
 };
 pub use crate::density::{Density, DifferentiableDensity};
+pub use crate::distribution::{
+    Bernoulli, Beta, Binomial, Cauchy, Dirichlet, Exponential, Flat, Gamma, HalfCauchy, HalfFlat, HalfNormal,
+    InverseGamma, Laplace, LkjCholesky, LogNormal, LogUniform, Multivariate, MultivariateNormal,
+    NegativeBinomial, Normal, Ordered, Poisson, StudentT, TruncatedNormal, Uniform, Univariate,
+};
 pub use crate::error::{EvalError, SampleError};
 pub use crate::grid::{Grid, OffAxis};
-pub use crate::hmc::Hmc;
+pub use crate::hmc::{Hmc, MetricKind};
 pub use crate::likelihood::{DifferentiableLikelihood, Generative, Likelihood, Points, Repeated};
 pub use crate::metropolis::MetropolisHastings;
+pub use crate::model;
+pub use crate::model::{Model, ModelPosterior, NamedDraws};
+pub use crate::number::{AutoDiff, GenericLikelihood, Number};
+pub use crate::nuts::Nuts;
 pub use crate::optimise::{Adam, Lbfgs, Map, Mle, NelderMead, Optimiser, Schedule};
 pub use crate::posterior::Posterior;
 pub use crate::predictive::{Prediction, posterior_predictive, prior_predictive};
-pub use crate::prior::{Distribution, LogUniform, Normal, Prior, Uniform};
+pub use crate::prior::Prior;
 pub use crate::run::{
     Checkpoint, Converged, Event, Observer, Progress, Run, RunOptions, StopReason, Summary,
 };

@@ -1,7 +1,7 @@
 //! Sample densities and priors of one's own, which may return anything.
 
+use armilla_samplers::distribution::Support;
 use armilla_samplers::prelude::*;
-use armilla_samplers::prior::Distribution;
 use rand::Rng;
 
 /// A standard normal in one parameter, with `strange` in place of its value where `z > 0`.
@@ -81,27 +81,20 @@ fn what_is_no_log_density_is_rejected_and_counted() {
 }
 
 /// A uniform density on 0 to 1, with `strange` as its logarithm above a half.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct StrangePrior(f64);
 
-impl Distribution for StrangePrior {
-    fn ln_density(&self, x: f64) -> f64 {
-        if x > 0.5 { self.0 } else { 0.0 }
-    }
-    fn ln_density_derivative(&self, _x: f64) -> f64 {
-        0.0
-    }
-    fn sample(&self, rng: &mut dyn Rng) -> f64 {
-        self.quantile(f64::from(rng.next_u32()) / f64::from(u32::MAX))
+impl Univariate for StrangePrior {
+    type Number = f64;
+
+    fn ln_density<X: Number + From<f64>>(&self, x: X) -> X {
+        X::from(if x.value() > 0.5 { self.0 } else { 0.0 })
     }
     fn quantile(&self, p: f64) -> f64 {
         p
     }
-    fn support(&self) -> (f64, f64) {
-        (0.0, 1.0)
-    }
-    fn bijector(&self) -> Box<dyn armilla_samplers::bijector::Bijector> {
-        Uniform::new(0.0, 1.0).unwrap().bijector()
+    fn support(&self) -> Support {
+        Support::Between(0.0, 1.0)
     }
 }
 

@@ -161,12 +161,19 @@ impl Layout {
         if grid.points == 0 || grid.batch_size == 0 {
             return invalid("a grid needs at least one point per axis and per batch".into());
         }
-        let names = posterior.names();
+        let (names, prior) = (posterior.names(), posterior.prior());
+        if prior.quantiles(0.5).iter().any(|median| median.is_nan()) {
+            return invalid(format!(
+                "a grid needs parameters that are independent beforehand, and there are vectors among {}: take \
+                 another sampler",
+                names.join(", ")
+            ));
+        }
         // Where nothing is known of a parameter, it is at its centre.
         let mut x = vec![0.0; names.len()];
         posterior.to_physical(&vec![0.0; posterior.dim()], &mut x);
         let (mut off, mut profiled) = (Vec::new(), Vec::new());
-        let distributions: Vec<_> = posterior.prior().distributions().collect();
+        let (support, logarithmic) = (prior.support(), prior.is_logarithmic());
         for (name, treatment) in &grid.off_axis {
             let Some(index) = names.iter().position(|other| other == name) else {
                 return invalid(format!(
@@ -183,7 +190,7 @@ impl Layout {
                 OffAxis::Fixed(value) => {
                     x[index] = value;
                     if !posterior.to_real_line(&x)[index].is_finite() {
-                        let (least, greatest) = distributions[index].support();
+                        let (least, greatest) = support[index];
                         return invalid(format!(
                             "{name} is fixed at {value}: give a number between {least} and {greatest}"
                         ));
@@ -206,21 +213,21 @@ impl Layout {
                 on.len()
             ));
         }
-        let support = posterior.prior().bounds(TAIL);
-        let support = on.iter().map(|&index| support[index]).collect();
-        let bounds: Vec<(f64, f64)> = grid.bounds.clone().unwrap_or(support);
+        let all = prior.bounds(TAIL);
+        let all = on.iter().map(|&index| all[index]).collect();
+        let bounds: Vec<(f64, f64)> = grid.bounds.clone().unwrap_or(all);
         if bounds.len() != on.len() {
             let (given, axes) = (bounds.len(), on.len());
             return invalid(format!("bounds for {given} axes given, there are {axes}"));
         }
         for (&(low, high), &index) in bounds.iter().zip(&on) {
-            let (name, (least, greatest)) = (&names[index], distributions[index].support());
+            let (name, (least, greatest)) = (&names[index], support[index]);
             if !(low.is_finite() && high.is_finite() && low < high && least <= low && high <= greatest) {
                 return invalid(format!(
                     "bounds {low} to {high} for {name}: give two numbers in order between {least} and {greatest}"
                 ));
             }
-            if distributions[index].is_logarithmic() && low <= 0.0 {
+            if logarithmic[index] && low <= 0.0 {
                 return invalid(format!(
                     "bounds {low} to {high} for {name}: its axis is logarithmic, give bounds above 0"
                 ));
@@ -229,10 +236,7 @@ impl Layout {
         Ok(Self {
             points: grid.points,
             bounds,
-            logarithmic: on
-                .iter()
-                .map(|&index| distributions[index].is_logarithmic())
-                .collect(),
+            logarithmic: on.iter().map(|&index| logarithmic[index]).collect(),
             on,
             off,
             profiled,

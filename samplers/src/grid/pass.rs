@@ -65,11 +65,12 @@ impl Pass {
         surface.evaluated = self.values.len();
         surface.off_axis = layout.off.clone();
         surface.profiled = !layout.profiled.is_empty();
-        let distributions: Vec<_> = posterior.prior().distributions().collect();
+        // No vectors: a factor for each parameter.
+        let factors: Vec<_> = posterior.prior().factors().collect();
         let (mut count, mut reason) = (self.skipped, self.reason.clone());
         for (cell, &value) in self.values.iter().enumerate() {
             let x = self.x(layout, &surface.axes, cell);
-            let of_rest = |index: &usize| distributions[*index].ln_density(x[*index]);
+            let of_rest = |index: &usize| factors[*index].ln_density(&x[*index..=*index]);
             let rest: f64 = layout.off.iter().map(of_rest).sum();
             let mut log_likelihood = value;
             match posterior.checked_prior(&x) {
@@ -145,7 +146,7 @@ fn holding_mass(surface: &Surface) -> Vec<(f64, f64)> {
 
 /// Says where the grid is too coarse, and where its box cuts the posterior.
 pub(super) fn judge<L: Likelihood>(layout: &Layout, posterior: &Posterior<L>, surface: &mut Surface) {
-    let distributions: Vec<_> = posterior.prior().distributions().collect();
+    let support = posterior.prior().support();
     let mut warnings = Vec::new();
     for (index, axis) in surface.axes.iter().enumerate() {
         let masses = surface.masses(index);
@@ -154,7 +155,7 @@ pub(super) fn judge<L: Likelihood>(layout: &Layout, posterior: &Posterior<L>, su
             let message = "the mass is in fewer than 3 cells: take more points or set `refine`";
             warnings.push(format!("{name} is too coarse: {message}"));
         }
-        let (least, greatest) = distributions[layout.on[index]].support();
+        let (least, greatest) = support[layout.on[index]];
         let cut = |edge: f64, bound: f64, mass: f64| edge != bound && mass > CUT_MASS;
         if cut(axis.edges[0], least, masses[0]) || cut(axis.edges[cells], greatest, masses[cells - 1]) {
             warnings.push(format!("{name} has mass at the edge of the grid's box: widen it"));

@@ -1,10 +1,12 @@
 //! Hold the grid to known answers.
 
 use super::*;
+use crate::distribution::{LogUniform, Normal, Support, Uniform, Univariate};
 use crate::error::EvalError;
 use crate::likelihood::DifferentiableLikelihood;
+use crate::number::Number;
 use crate::optimise::Lbfgs;
-use crate::prior::{LogUniform, Normal, Prior, Uniform};
+use crate::prior::Prior;
 use crate::run::StopReason;
 
 /// A normal in a with mean 0.3 and standard deviation 0.05, a flat likelihood in b.
@@ -123,29 +125,18 @@ fn what_is_told_after_a_fatal_error_does_not_depend_on_the_threads() {
 
 #[test]
 fn a_logarithmic_axis_does_not_reach_zero() {
-    #[derive(Debug)]
+    #[derive(Debug, Clone, Copy)]
     struct FromZero(Uniform);
-    impl crate::prior::Distribution for FromZero {
-        fn ln_density(&self, x: f64) -> f64 {
+    impl Univariate for FromZero {
+        type Number = f64;
+        fn ln_density<X: Number + From<f64>>(&self, x: X) -> X {
             self.0.ln_density(x)
-        }
-        fn ln_density_derivative(&self, x: f64) -> f64 {
-            self.0.ln_density_derivative(x)
-        }
-        fn sample(&self, rng: &mut dyn rand::Rng) -> f64 {
-            self.0.sample(rng)
         }
         fn quantile(&self, p: f64) -> f64 {
             self.0.quantile(p)
         }
-        fn support(&self) -> (f64, f64) {
-            self.0.support()
-        }
-        fn bijector(&self) -> Box<dyn crate::bijector::Bijector> {
-            self.0.bijector()
-        }
-        fn is_logarithmic(&self) -> bool {
-            true
+        fn support(&self) -> Support {
+            Support::Decades(0.0, 1.0)
         }
     }
     let prior = Prior::new().with("a", Uniform::new(-1.0, 1.0).unwrap()).unwrap();

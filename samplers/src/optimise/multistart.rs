@@ -9,7 +9,6 @@ use crate::density::{Counted, Density};
 use crate::error::{EvalError, SampleError};
 use crate::likelihood::Likelihood;
 use crate::posterior::{Posterior, Terms};
-use crate::prior::Distribution;
 use crate::rng::Stream;
 use crate::run::engine::{self, Process};
 use crate::run::markov::find_start;
@@ -290,17 +289,17 @@ fn judge_starts(values: &[Option<f64>], best: f64) -> Vec<String> {
 fn edges<L: Likelihood>(posterior: &Posterior<L>, z: &[f64]) -> Vec<String> {
     let mut x = vec![0.0; posterior.names().len()];
     posterior.to_physical(z, &mut x);
-    let at_edge = |(distribution, x): (&dyn Distribution, f64)| {
-        let (low, high) = distribution.support();
-        let (from, to) = (distribution.quantile(EDGE), distribution.quantile(1.0 - EDGE));
-        (low.is_finite() && x < from) || (high.is_finite() && x > to)
+    let prior = posterior.prior();
+    let support = prior.support();
+    // The numbers of a vector have no quantiles and are at no edge.
+    let (from, to) = (prior.quantiles(EDGE), prior.quantiles(1.0 - EDGE));
+    let at_edge = |i: usize| {
+        let (low, high) = support[i];
+        (low.is_finite() && x[i] < from[i]) || (high.is_finite() && x[i] > to[i])
     };
-    let parameters = posterior
-        .names()
-        .iter()
-        .zip(posterior.prior().distributions().zip(x));
-    parameters
-        .filter(|(_, parameter)| at_edge(*parameter))
-        .map(|(name, _)| name.clone())
+    let names = posterior.names().iter().enumerate();
+    names
+        .filter(|(i, _)| at_edge(*i))
+        .map(|(_, name)| name.clone())
         .collect()
 }

@@ -1,9 +1,10 @@
 //! Hold the optimisers to known answers.
 
 use super::*;
+use crate::distribution::{LogUniform, Normal, Uniform};
 use crate::error::EvalError;
 use crate::likelihood::DifferentiableLikelihood;
-use crate::prior::{LogUniform, Normal, Prior, Uniform};
+use crate::prior::Prior;
 use crate::run::StopReason;
 
 /// A normal likelihood in a (mean 0.45, sd 0.2) and in ln b (mean `ln_b`, sd 0.1), correlated by 0.5.

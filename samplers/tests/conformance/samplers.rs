@@ -18,6 +18,21 @@ pub fn samplers() -> Vec<Named<Posterior<Toy>>> {
     vec![
         ("metropolis", Box::new(MetropolisHastings::default())),
         ("hmc", Box::new(Hmc::default())),
+        (
+            "dense hmc",
+            Box::new(Hmc {
+                metric: MetricKind::Dense,
+                ..Hmc::default()
+            }),
+        ),
+        ("nuts", Box::new(Nuts::default())),
+        (
+            "dense nuts",
+            Box::new(Nuts {
+                metric: MetricKind::Dense,
+                ..Nuts::default()
+            }),
+        ),
         ("grid", Box::new(Grid::new(20))),
         (
             "refined grid",
