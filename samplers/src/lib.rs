@@ -12,11 +12,12 @@
 //! | [`ParallelTempering`] | a prior and a likelihood | chains across modes, evidence |
 //! | [`Smc`] | a prior and a likelihood | independent particles, evidence |
 //! | [`Grid`] | a value, few parameters | weighted cells, evidence |
-//! | [`Mle`], [`Map`] | a gradient | an optimum, and draws about it |
 //! | [`PseudoMarginal`] | unbiased estimates of the likelihood | chains |
 //! | [`CorrelatedPseudoMarginal`] | those, and their normal variables | chains |
 //! | [`Penalty`] | unbiased estimates of the log likelihood | chains |
 //! | [`Sgld`] | unbiased estimates of its gradient | weighted chains, approximate |
+//! | [`Advi`] | a gradient | draws from a fitted normal, weighted where they can be; a bound of the evidence |
+//! | [`Mle`], [`Map`] | a gradient, or with [`NelderMead`](optimise::NelderMead) a value | an optimum, and draws about it |
 //!
 //! ```
 //! use armilla_samplers::prelude::*;
@@ -70,6 +71,7 @@ pub mod stochastic;
 pub mod smc;
 pub mod surface;
 mod tempered;
+pub mod variational;
 
 pub use check_gradient::check_gradient;
 pub use density::{Density, DifferentiableDensity};
@@ -90,3 +92,4 @@ pub use run::{Run, RunOptions};
 pub use sampler::Sampler;
 pub use stochastic::{NoiseKey, StochasticLikelihood, CorrelatedPseudoMarginal, NoisyPosterior, Penalty, PseudoMarginal, Sgld};
 pub use smc::Smc;
+pub use variational::Advi;

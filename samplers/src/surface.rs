@@ -66,8 +66,18 @@ pub struct Surface {
     pub axes: Vec<Axis>,
     /// ln p(data | x) of each cell.
     pub log_likelihood: Vec<f64>,
-    /// ln p(data | x) + ln p(x) of each cell.
+    /// ln p(data | x) + ln p(x) of each cell, p(x) being the prior of the parameters on axes.
     pub log_density: Vec<f64>,
+    /// The names of all parameters.
+    pub names: Vec<String>,
+    /// The numbers of those that have no axis.
+    pub off_axis: Vec<usize>,
+    /// Evaluated cells × parameters without an axis: where these are.
+    pub off_values: Vec<f64>,
+    /// The log prior of those in each evaluated cell.
+    pub(crate) off_log_prior: Vec<f64>,
+    /// Whether the likelihood was maximised over some of them: then the cells hold no posterior.
+    pub profiled: bool,
     /// How many cells, from the first, were evaluated: all, unless the run was cut short.
     pub evaluated: usize,
     /// Evaluations spent; where it was cut short, on the cells before that.
@@ -79,9 +89,14 @@ pub struct Surface {
 }
 
 impl Surface {
-    pub(crate) fn new(axes: Vec<Axis>, cells: usize) -> Self {
+    pub(crate) fn new(axes: Vec<Axis>, cells: usize, names: Vec<String>) -> Self {
         Self {
             axes,
+            names,
+            off_axis: Vec::new(),
+            off_values: Vec::new(),
+            off_log_prior: Vec::new(),
+            profiled: false,
             log_likelihood: vec![f64::NEG_INFINITY; cells],
             log_density: vec![f64::NEG_INFINITY; cells],
             evaluated: cells,
@@ -162,12 +177,59 @@ impl Surface {
         density
     }
 
-    /// ln ∫ p(data | x) p(x) dx over the box; `None` where not all of it was evaluated.
+    /// ln ∫ p(data | x) p(x) dx over the box, given the parameters that are fixed; `None` where not all of it
+    /// was evaluated, and for a profile.
     pub fn log_evidence(&self) -> Option<f64> {
-        (self.evaluated == self.log_density.len()).then(|| self.normalised().1)
+        (!self.profiled && self.evaluated == self.log_density.len()).then(|| self.normalised().1)
     }
 
-    /// The centre of the cell with the greatest log likelihood.
+    /// For each of `fractions`, the log density above which the cells hold at least that fraction of the
+    /// mass: the levels of highest-density regions.
+    pub fn levels(&self, fractions: &[f64]) -> Vec<f64> {
+        let masses = self.normalised().0;
+        fractions
+            .iter()
+            .map(|&fraction| level(&self.log_density, &masses, fraction))
+            .collect()
+    }
+
+    /// The same for the joint marginal density of two axes, as `marginal_pair` gives it.
+    ///
+    /// # Panics
+    /// Where there is no such axis.
+    pub fn pair_levels(&self, first: usize, second: usize, fractions: &[f64]) -> Vec<f64> {
+        let density = self.marginal_pair(first, second);
+        let (rows, columns) = (&self.axes[first].widths, &self.axes[second].widths);
+        let areas = rows
+            .iter()
+            .flat_map(|row| columns.iter().map(move |column| row * column));
+        let masses: Vec<f64> = density.iter().zip(areas).map(|(d, area)| d * area).collect();
+        fractions
+            .iter()
+            .map(|&fraction| level(&density, &masses, fraction))
+            .collect()
+    }
+
+    /// The highest-density region of axis `axis` that holds at least `fraction` of the mass: one interval, or
+    /// several where there are several peaks, to the width of a cell.
+    ///
+    /// # Panics
+    /// Where there is no such axis.
+    pub fn intervals(&self, axis: usize, fraction: f64) -> Vec<(f64, f64)> {
+        let (density, edges) = (self.marginal(axis), &self.axes[axis].edges);
+        let least = level(&density, &self.masses(axis), fraction);
+        let mut intervals: Vec<(f64, f64)> = Vec::new();
+        for (cell, _) in density.iter().enumerate().filter(|(_, d)| **d >= least) {
+            let (from, to) = (edges[cell], edges[cell + 1]);
+            match intervals.last_mut() {
+                Some((_, end)) if *end == from => *end = to,
+                _ => intervals.push((from, to)),
+            }
+        }
+        intervals
+    }
+
+    /// The centre of the cell with the greatest log likelihood: a number for each axis.
     pub fn best(&self) -> Vec<f64> {
         let cells = self.log_likelihood.iter().enumerate();
         let best = cells
@@ -178,34 +240,61 @@ impl Surface {
         x
     }
 
-    /// The evaluated cells as weighted draws.
+    /// The evaluated cells as weighted draws of all parameters.
     pub fn run(&self) -> Run {
-        let (mut draws, mut x) = (Vec::with_capacity(self.evaluated * self.axes.len()), Vec::new());
-        for cell in 0..self.evaluated {
-            self.centre_into(cell, &mut x);
-            draws.extend_from_slice(&x);
+        let (dim, off) = (self.names.len(), self.off_axis.len());
+        let on: Vec<usize> = (0..dim).filter(|index| !self.off_axis.contains(index)).collect();
+        let (mut draws, mut centre) = (vec![0.0; self.evaluated * dim], Vec::new());
+        let mut log_density = Vec::with_capacity(self.evaluated);
+        for (cell, x) in draws.chunks_exact_mut(dim).enumerate() {
+            self.centre_into(cell, &mut centre);
+            on.iter()
+                .zip(&centre)
+                .for_each(|(&index, &value)| x[index] = value);
+            let values = &self.off_values[cell * off..(cell + 1) * off];
+            self.off_axis
+                .iter()
+                .zip(values)
+                .for_each(|(&index, &value)| x[index] = value);
+            log_density.push(self.log_density[cell] + self.off_log_prior[cell]);
         }
         let mut log_weights = self.log_masses();
         log_weights.truncate(self.evaluated);
         let chain = Chain {
             draws,
-            log_density: self.log_density[..self.evaluated].to_vec(),
+            log_density,
             log_weights: Some(log_weights),
-            steps: Vec::new(),
-            warmup_divergences: 0,
-            step_size: None,
+            ..Chain::default()
         };
+        let profile =
+            "cells weighted by the likelihood maximised over some parameters, and the prior of the others";
         Run {
             method: "grid".into(),
-            names: self.axes.iter().map(|axis| axis.name.clone()).collect(),
+            names: self.names.clone(),
             chains: vec![chain],
             stop: self.stop.clone(),
             evaluations: self.evaluations,
-            approximation: None,
+            approximation: self.profiled.then(|| profile.to_owned()),
             estimate: None,
+            variational: None,
             log_evidence: self.log_evidence(),
             log_evidence_error: None,
             warnings: self.warnings.clone(),
         }
     }
+}
+
+/// The density above which cells hold at least `fraction` of the mass; infinite where that is nothing.
+fn level(density: &[f64], masses: &[f64], fraction: f64) -> f64 {
+    let mut order: Vec<usize> = (0..density.len()).collect();
+    order.sort_by(|&a, &b| density[b].total_cmp(&density[a]));
+    let (mut held, mut least) = (0.0, f64::INFINITY);
+    for cell in order {
+        if held >= fraction {
+            break;
+        }
+        held += masses[cell];
+        least = density[cell];
+    }
+    least
 }

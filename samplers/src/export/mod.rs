@@ -54,6 +54,7 @@ fn run_of_draws(path: &Path, names: Vec<String>, chains: Vec<Chain>) -> Run {
         evaluations: Evaluations::default(),
         approximation: None,
         estimate: None,
+        variational: None,
         log_evidence: None,
         log_evidence_error: None,
         warnings: Vec::new(),

@@ -205,6 +205,7 @@ where
             evaluations,
             approximation: None,
             estimate: None,
+            variational: None,
             log_evidence: None,
             log_evidence_error: None,
             warnings: Vec::new(),

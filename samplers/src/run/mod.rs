@@ -151,6 +151,36 @@ pub struct Estimate {
     /// The best objective's negative of every start; `None` where a start failed.
     #[serde(with = "real")]
     pub starts: Vec<Option<f64>>,
+    /// The optima of all starts, averaged.
+    pub ensemble: Ensemble,
+}
+
+/// The optima of several starts, each weighted by its likelihood (for MAP its posterior density): where they
+/// agree it is their point, where they do not its spread tells.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ensemble {
+    /// The weighted mean in physical units.
+    #[serde(with = "real")]
+    pub x: Vec<f64>,
+    /// The weighted standard deviation of the starts about it. It is no uncertainty of the parameters.
+    #[serde(with = "real")]
+    pub sd: Vec<f64>,
+}
+
+/// How well a density that was fitted to the posterior does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Variational {
+    /// The evidence lower bound, estimated from the draws: ln ∫ p(data | x) p(x) dx is at least this.
+    #[serde(with = "real")]
+    pub elbo: f64,
+    /// Its standard error.
+    #[serde(with = "real")]
+    pub elbo_se: f64,
+    /// The shape k̂ of the tail of the importance ratios: above 0.7 the fit cannot be trusted. Minus infinity
+    /// where all are the same, which is a perfect fit; infinite or absent where there are too few draws to
+    /// tell.
+    #[serde(with = "real")]
+    pub pareto_k: Option<f64>,
 }
 
 /// What every sampler returns: named draws, and how they came about.
@@ -170,6 +200,8 @@ pub struct Run {
     pub approximation: Option<String>,
     /// The optimum, where one was sought.
     pub estimate: Option<Estimate>,
+    /// The quality of the fit, where a density was fitted.
+    pub variational: Option<Variational>,
     /// ln ∫ p(data | x) p(x) dx, where the method computes it.
     #[serde(with = "real")]
     pub log_evidence: Option<f64>,
@@ -257,6 +289,7 @@ mod tests {
             evaluations: Evaluations::default(),
             approximation: None,
             estimate: None,
+            variational: None,
             log_evidence: None,
             log_evidence_error: None,
             warnings: Vec::new(),

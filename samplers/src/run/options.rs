@@ -166,18 +166,6 @@ impl RunOptions {
         }
     }
 
-    /// Tells of a step of a worker that has no warm-up.
-    pub(crate) fn report(&self, worker: usize, workers: usize, step: usize, total: usize) {
-        self.tell(Event::Step(Progress {
-            worker,
-            workers,
-            step,
-            total,
-            warmup: false,
-            divergences: 0,
-        }));
-    }
-
     /// Refuses what makes no sense, or more than memory holds, for `dim` numbers a draw.
     pub(crate) fn check(&self, dim: usize) -> Result<(), SampleError> {
         let invalid = |message: String| Err(SampleError::Invalid(message));

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Chain, Evaluations, Run, StopReason};
+use super::{Chain, Evaluations, Run, StopReason, Variational};
 use crate::diagnostics;
 
 /// Above this the chains have not converged (Vehtari et al. 2021, arXiv 1903.08008).
@@ -63,6 +63,8 @@ pub struct Summary {
     pub acceptance: Option<f64>,
     /// What the draws are instead of draws from the posterior.
     pub approximation: Option<String>,
+    /// The quality of the fit, where a density was fitted.
+    pub variational: Option<Variational>,
     /// ln ∫ p(data | x) p(x) dx, where the method computes it.
     pub log_evidence: Option<f64>,
     /// One standard deviation of it, where the method can tell.
@@ -110,6 +112,7 @@ impl Summary {
             divergences: run.chains.iter().map(|chain| chain.divergences()).sum(),
             acceptance: (!acceptances.is_empty()).then_some(acceptance),
             approximation: run.approximation.clone(),
+            variational: run.variational.clone(),
             log_evidence: run.log_evidence,
             log_evidence_error: run.log_evidence_error,
             stop: run.stop.clone(),
@@ -254,6 +257,18 @@ impl fmt::Display for Summary {
         if let Some(approximation) = &self.approximation {
             writeln!(f, "approximation: {approximation}")?;
         }
+        if let Some(Variational {
+            elbo,
+            elbo_se,
+            pareto_k,
+        }) = self.variational
+        {
+            write!(f, "evidence lower bound: {elbo:.3} ± {elbo_se:.3}")?;
+            match pareto_k {
+                Some(pareto_k) => writeln!(f, ", k̂ of the importance ratios {pareto_k:.2}")?,
+                None => writeln!(f)?,
+            }
+        }
         if let Some(log_evidence) = self.log_evidence {
             write!(f, "log evidence: {log_evidence:.3}")?;
             match self.log_evidence_error {
@@ -339,6 +354,7 @@ mod tests {
             evaluations: Evaluations::default(),
             approximation: None,
             estimate: None,
+            variational: None,
             log_evidence: None,
             log_evidence_error: None,
             warnings: Vec::new(),

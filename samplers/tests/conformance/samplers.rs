@@ -7,10 +7,14 @@ use crate::Toy;
 pub type Named<T> = (&'static str, Box<dyn Sampler<T> + Sync>);
 
 pub fn samplers() -> Vec<Named<Posterior<Toy>>> {
-    let adam = Optimiser::Adam(Adam {
+    let adam = Adam {
         iterations: 200,
         ..Adam::default()
-    });
+    };
+    let constant = Adam {
+        schedule: Schedule::Constant,
+        ..adam
+    };
     vec![
         ("metropolis", Box::new(MetropolisHastings::default())),
         ("hmc", Box::new(Hmc::default())),
@@ -74,20 +78,39 @@ pub fn samplers() -> Vec<Named<Posterior<Toy>>> {
                 ..Grid::new(12)
             }),
         ),
-        ("mle lbfgs", Box::new(Mle::default())),
         (
-            "mle adam",
-            Box::new(Mle {
-                optimiser: adam,
-                ..Mle::default()
+            "grid at a value",
+            Box::new(Grid {
+                batch_size: 4,
+                ..Grid::new(30).fixing("b", 2.0)
             }),
         ),
-        ("map lbfgs", Box::new(Map::default())),
+        ("profile grid", Box::new(Grid::new(12).profiling("b"))),
         (
-            "map adam",
-            Box::new(Map {
-                optimiser: adam,
-                ..Map::default()
+            "profile grid by gradients",
+            Box::new(Grid::new(12).profiling("b").with_profiler(Lbfgs::default())),
+        ),
+        ("mle lbfgs", Box::new(Mle::default())),
+        ("mle adam", Box::new(Mle::new(adam))),
+        ("mle nelder-mead", Box::new(Mle::new(NelderMead::default()))),
+        ("map lbfgs", Box::new(Map::default())),
+        ("map adam", Box::new(Map::new(constant))),
+        ("map nelder-mead", Box::new(Map::new(NelderMead::default()))),
+        (
+            "advi full rank",
+            Box::new(Advi {
+                iterations: 300,
+                ..Advi::default()
+            }),
+        ),
+        (
+            "advi mean field",
+            Box::new(Advi {
+                family: Family::MeanField,
+                iterations: 150,
+                draws_per_step: 6,
+                reweight: false,
+                ..Advi::default()
             }),
         ),
     ]
