@@ -55,7 +55,7 @@ pub mod surface;
 pub use density::{Density, DifferentiableDensity};
 pub use error::{EvalError, SampleError};
 pub use grid::Grid;
-pub use hmc::Hmc;
+pub use hmc::{Hmc, MetricKind};
 pub use likelihood::{DifferentiableLikelihood, Likelihood, Points};
 pub use metropolis::MetropolisHastings;
 pub use optimise::{Map, Mle};

@@ -3,7 +3,7 @@
 pub use crate::density::{Density, DifferentiableDensity};
 pub use crate::error::{EvalError, SampleError};
 pub use crate::grid::Grid;
-pub use crate::hmc::Hmc;
+pub use crate::hmc::{Hmc, MetricKind};
 pub use crate::likelihood::{DifferentiableLikelihood, Likelihood, Points};
 pub use crate::metropolis::MetropolisHastings;
 pub use crate::optimise::{Adam, Lbfgs, Map, Mle, Optimiser};

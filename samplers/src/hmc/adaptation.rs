@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Hmc;
 use super::kernel::{HmcKernel, HmcState};
+use super::metric::Metric;
 use crate::adapt::{DualAveraging, Moments, Windows};
 use crate::density::{Counted, DifferentiableDensity};
 use crate::error::EvalError;
@@ -36,6 +37,22 @@ impl HmcAdaptation {
         }
     }
 
+    fn adapt(&self, kernel: &mut HmcKernel) {
+        let covariance = self.moments.covariance();
+        match &mut kernel.metric {
+            Metric::Diagonal(scales) => {
+                scales.clear();
+                scales.extend(covariance.diagonal().iter().map(|variance| variance.sqrt()));
+            }
+            Metric::Dense(factor) => {
+                // A covariance that is singular to rounding leaves the metric as it was.
+                if let Some(cholesky) = covariance.cholesky() {
+                    *factor = cholesky.unpack();
+                }
+            }
+        }
+    }
+
     fn restart(&mut self, kernel: &HmcKernel) {
         self.averaging = DualAveraging::new(self.settings.target_acceptance, kernel.step_size);
     }
@@ -57,16 +74,15 @@ impl<T: DifferentiableDensity + ?Sized> Adaptation<T, HmcKernel> for HmcAdaptati
     ) -> Result<(), EvalError> {
         kernel.step_size = self.averaging.update(step.acceptance);
         if self.windows.contain(self.step) {
-            self.moments.push(&state.z);
+            self.moments.push(&state.at.z);
         }
         if self.windows.close_at(self.step) {
-            kernel.variance = self.moments.covariance().diagonal().iter().copied().collect();
+            self.adapt(kernel);
             kernel.max_leapfrogs = self.settings.max_leapfrogs;
             // Step sizes of the old metric say little about the new one.
-            kernel.step_size = 1.0;
             kernel.find_step_size(target, state, rng)?;
             self.restart(kernel);
-            self.moments = Moments::new(state.z.len());
+            self.moments = Moments::new(state.at.z.len());
         }
         self.step += 1;
         Ok(())

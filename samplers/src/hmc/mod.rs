@@ -1,7 +1,10 @@
-//! Follow the gradient's flow over the posterior: `Hmc`, and its kernel and adaptation.
+//! Follow the gradient's flow over the posterior: `Hmc`, its kernel and adaptation, and the metric and the
+//! leapfrog that all samplers with momenta share.
 
 mod adaptation;
 mod kernel;
+pub(crate) mod leapfrog;
+pub(crate) mod metric;
 
 use serde::{Deserialize, Serialize};
 
@@ -13,12 +16,13 @@ use crate::sampler::Sampler;
 
 use adaptation::HmcAdaptation;
 use kernel::HmcKernel;
+pub use metric::MetricKind;
 
 /// Hamiltonian Monte Carlo (Duane et al. 1987, doi:10.1016/0370-2693(87)91197-X; Neal 2011, arXiv
 /// 1206.1901) on the real line.
 ///
 /// During warm-up the step size aims at an acceptance by dual averaging (Hoffman & Gelman 2014, arXiv
-/// 1111.4246) and the diagonal metric follows the variances of the chain in Stan's windows. Path lengths
+/// 1111.4246) and the metric follows the covariance of the chain in Stan's windows. Path lengths
 /// are drawn at random, so that no direction comes full circle.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Hmc {
@@ -28,6 +32,8 @@ pub struct Hmc {
     pub path_length: f64,
     /// The most leapfrog steps, and so gradients, per draw.
     pub max_leapfrogs: usize,
+    /// What the warm-up learns of the posterior's shape.
+    pub metric: MetricKind,
 }
 
 impl Default for Hmc {
@@ -36,6 +42,7 @@ impl Default for Hmc {
             target_acceptance: 0.8,
             path_length: std::f64::consts::FRAC_PI_2,
             max_leapfrogs: 64,
+            metric: MetricKind::Diagonal,
         }
     }
 }

@@ -14,6 +14,13 @@ pub fn samplers() -> Vec<Named<Posterior<Toy>>> {
     vec![
         ("metropolis", Box::new(MetropolisHastings::default())),
         ("hmc", Box::new(Hmc::default())),
+        (
+            "dense hmc",
+            Box::new(Hmc {
+                metric: MetricKind::Dense,
+                ..Hmc::default()
+            }),
+        ),
         ("grid", Box::new(Grid::new(20))),
         (
             "refined grid",
