@@ -5,6 +5,7 @@
 //!
 //! | sampler | needs | gives |
 //! |---|---|---|
+//! | [`Nuts`] | a gradient | chains |
 //! | [`Hmc`] | a gradient | chains |
 //! | [`MetropolisHastings`] | a value | chains |
 //! | [`Grid`] | a value, few parameters | weighted cells, evidence |
@@ -43,6 +44,7 @@ pub mod hmc;
 pub mod likelihood;
 pub mod metropolis;
 mod normal_quantile;
+pub mod nuts;
 pub mod optimise;
 pub mod posterior;
 pub mod prelude;
@@ -58,6 +60,7 @@ pub use grid::Grid;
 pub use hmc::{Hmc, MetricKind};
 pub use likelihood::{DifferentiableLikelihood, Likelihood, Points};
 pub use metropolis::MetropolisHastings;
+pub use nuts::Nuts;
 pub use optimise::{Map, Mle};
 pub use posterior::Posterior;
 pub use prior::Prior;

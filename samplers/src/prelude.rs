@@ -6,6 +6,7 @@ pub use crate::grid::Grid;
 pub use crate::hmc::{Hmc, MetricKind};
 pub use crate::likelihood::{DifferentiableLikelihood, Likelihood, Points};
 pub use crate::metropolis::MetropolisHastings;
+pub use crate::nuts::Nuts;
 pub use crate::optimise::{Adam, Lbfgs, Map, Mle, Optimiser};
 pub use crate::posterior::Posterior;
 pub use crate::prior::{Distribution, LogUniform, Normal, Prior, Uniform};

@@ -1,9 +1,12 @@
-//! Tune kernels during warm-up: `DualAveraging` for scales, `Windows` for when, `Moments` for shapes.
+//! Tune kernels during warm-up: `DualAveraging` for scales, `Windows` for when, `Moments` and `Shape`
+//! for shapes.
 
 mod dual_averaging;
 mod moments;
+mod shape;
 mod windows;
 
 pub(crate) use dual_averaging::DualAveraging;
 pub(crate) use moments::Moments;
+pub(crate) use shape::Shape;
 pub(crate) use windows::Windows;

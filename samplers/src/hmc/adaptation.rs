@@ -1,95 +1,117 @@
-//! Tune the step size and the metric of HMC during warm-up.
+//! Tune the step size and the metric of every sampler that follows the gradient's flow.
 
 use serde::{Deserialize, Serialize};
 
-use super::Hmc;
-use super::kernel::{HmcKernel, HmcState};
-use super::metric::Metric;
-use crate::adapt::{DualAveraging, Moments, Windows};
+use super::leapfrog::{Position, find_step_size};
+use super::metric::{Metric, MetricKind};
+use crate::adapt::{DualAveraging, Shape};
 use crate::density::{Counted, DifferentiableDensity};
 use crate::error::EvalError;
 use crate::rng::Stream;
 use crate::run::Step;
-use crate::run::markov::Adaptation;
+use crate::run::markov::{Adaptation, Kernel};
 
-/// The most leapfrog steps while the metric is unknown: a path length in the wrong units is not worth
-/// many gradients.
-const FIRST_LEAPFROGS: usize = 10;
+/// A kernel with a step size and a metric.
+pub(crate) trait Flowing<T: ?Sized>: Kernel<T> {
+    /// Its step size and its metric.
+    fn tuned(&mut self) -> (&mut f64, &mut Metric);
 
-/// Dual averaging inside Stan's windows.
+    /// Bounds the length of paths while the metric is unknown, and sets it free again.
+    fn limit(&mut self, first: bool);
+
+    /// Where the state is.
+    fn at(state: &Self::State) -> &Position;
+}
+
+/// The share of the warm-up at its end in which the metric stays and the step size settles.
+const SETTLING: f64 = 0.1;
+/// The first window of draws is this long, each later one by `GROWTH` longer.
+const FIRST_WINDOW: f64 = 10.0;
+const GROWTH: f64 = 1.5;
+
+/// The step size by dual averaging; the metric from overlapping windows of draws, each of them growing while
+/// the one before is in use, so that there is always a metric of many draws, none of them very old.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct HmcAdaptation {
-    settings: Hmc,
+pub(crate) struct WarmUp {
+    acceptance: f64,
     averaging: DualAveraging,
-    moments: Moments,
-    windows: Windows,
+    /// What the metric is made of, and what will be when the window closes.
+    shape: Shape,
+    next: Shape,
+    window: f64,
+    /// The step that closes the window.
+    closes: usize,
+    /// The step at which the metric is made anew: seldom once there are many draws.
+    reshapes: usize,
+    /// The last step that may change the metric.
+    settles: usize,
     step: usize,
 }
 
-impl HmcAdaptation {
-    pub(super) fn new(settings: Hmc, dim: usize, warmup: usize) -> Self {
+impl WarmUp {
+    pub(crate) fn new(acceptance: f64, kind: MetricKind, dim: usize, warmup: usize) -> Self {
+        let shape = Shape::new(kind, dim);
         Self {
-            settings,
-            averaging: DualAveraging::new(settings.target_acceptance, 1.0),
-            moments: Moments::new(dim),
-            windows: Windows::new(warmup),
+            acceptance,
+            averaging: DualAveraging::new(acceptance, 1.0),
+            next: shape.clone(),
+            shape,
+            window: FIRST_WINDOW,
+            closes: FIRST_WINDOW as usize,
+            reshapes: 0,
+            settles: warmup - (SETTLING * warmup as f64) as usize,
             step: 0,
         }
     }
-
-    fn adapt(&self, kernel: &mut HmcKernel) {
-        let covariance = self.moments.covariance();
-        match &mut kernel.metric {
-            Metric::Diagonal(scales) => {
-                scales.clear();
-                scales.extend(covariance.diagonal().iter().map(|variance| variance.sqrt()));
-            }
-            Metric::Dense(factor) => {
-                // A covariance that is singular to rounding leaves the metric as it was.
-                if let Some(cholesky) = covariance.cholesky() {
-                    *factor = cholesky.unpack();
-                }
-            }
-        }
-    }
-
-    fn restart(&mut self, kernel: &HmcKernel) {
-        self.averaging = DualAveraging::new(self.settings.target_acceptance, kernel.step_size);
-    }
 }
 
-impl<T: DifferentiableDensity + ?Sized> Adaptation<T, HmcKernel> for HmcAdaptation {
-    fn begin(&mut self, kernel: &mut HmcKernel, _state: &HmcState) {
-        kernel.max_leapfrogs = self.settings.max_leapfrogs.min(FIRST_LEAPFROGS);
-        self.restart(kernel);
+impl<T: DifferentiableDensity + ?Sized, K: Flowing<T>> Adaptation<T, K> for WarmUp {
+    fn begin(&mut self, kernel: &mut K, _state: &K::State) {
+        kernel.limit(true);
+        self.averaging = DualAveraging::new(self.acceptance, *kernel.tuned().0);
     }
 
     fn update(
         &mut self,
-        kernel: &mut HmcKernel,
+        kernel: &mut K,
         target: &Counted<'_, T>,
-        state: &HmcState,
+        state: &K::State,
         step: &Step,
         rng: &mut Stream,
     ) -> Result<(), EvalError> {
-        kernel.step_size = self.averaging.update(step.acceptance);
-        if self.windows.contain(self.step) {
-            self.moments.push(&state.at.z);
-        }
-        if self.windows.close_at(self.step) {
-            self.adapt(kernel);
-            kernel.max_leapfrogs = self.settings.max_leapfrogs;
-            // Step sizes of the old metric say little about the new one.
-            kernel.find_step_size(target, state, rng)?;
-            self.restart(kernel);
-            self.moments = Moments::new(state.at.z.len());
-        }
+        let at = K::at(state);
         self.step += 1;
+        let (step_size, metric) = kernel.tuned();
+        if self.step == 1 {
+            metric.guess(&at.gradient);
+            *step_size = find_step_size(target, metric, at, 1.0, self.acceptance, rng)?;
+            self.averaging = DualAveraging::new(self.acceptance, *step_size);
+            kernel.limit(false);
+            return Ok(());
+        }
+        *step_size = self.averaging.update(step.acceptance);
+        if self.step <= self.settles {
+            self.shape.push(&at.z, &at.gradient);
+            self.next.push(&at.z, &at.gradient);
+            if self.step == self.closes {
+                std::mem::swap(&mut self.shape, &mut self.next);
+                self.next.clear();
+                self.window *= GROWTH;
+                self.closes += self.window as usize;
+            }
+            if self.step >= self.reshapes {
+                self.shape.shape(metric);
+                self.reshapes = self.step + 1 + self.step / 20;
+            }
+            if self.step == self.settles {
+                self.averaging = DualAveraging::new(self.acceptance, *step_size);
+            }
+        }
         Ok(())
     }
 
-    fn finish(&mut self, kernel: &mut HmcKernel) {
-        kernel.step_size = self.averaging.finish();
-        kernel.max_leapfrogs = self.settings.max_leapfrogs;
+    fn finish(&mut self, kernel: &mut K) {
+        *kernel.tuned().0 = self.averaging.finish();
+        kernel.limit(false);
     }
 }

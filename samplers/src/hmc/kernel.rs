@@ -4,6 +4,7 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
 use super::Hmc;
+use super::adaptation::Flowing;
 use super::leapfrog::{DIVERGENCE, Leap, Moving, Position, find_step_size};
 use super::metric::Metric;
 use crate::density::{Counted, DifferentiableDensity};
@@ -15,13 +16,17 @@ use crate::run::markov::Kernel;
 /// Path lengths are uniform within this fraction around their mean.
 const PATH_JITTER: f64 = 0.2;
 
+/// The most leapfrog steps while the metric is unknown: a path length in the wrong units is not worth
+/// many gradients.
+const FIRST_LEAPFROGS: usize = 10;
+
 /// Paths of random length, with their step size and metric.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct HmcKernel {
     settings: Hmc,
-    pub(super) step_size: f64,
-    pub(super) metric: Metric,
-    pub(super) max_leapfrogs: usize,
+    step_size: f64,
+    metric: Metric,
+    max_leapfrogs: usize,
 }
 
 /// A point of the chain.
@@ -76,18 +81,6 @@ impl HmcKernel {
         Ok(End::At(error))
     }
 
-    /// Finds a step size for the metric as it is, whatever the step size was.
-    pub(super) fn find_step_size<T: DifferentiableDensity + ?Sized>(
-        &mut self,
-        target: &Counted<'_, T>,
-        state: &HmcState,
-        rng: &mut Stream,
-    ) -> Result<(), EvalError> {
-        let acceptance = self.settings.target_acceptance;
-        self.step_size = find_step_size(target, &self.metric, &state.at, 1.0, acceptance, rng)?;
-        Ok(())
-    }
-
     /// A path of random length, in whole steps whose mean is that of the path.
     fn leapfrogs(&self, rng: &mut Stream) -> usize {
         let jitter = 1.0 + PATH_JITTER * (2.0 * rng.random::<f64>() - 1.0);
@@ -106,12 +99,12 @@ impl<T: DifferentiableDensity + ?Sized> Kernel<T> for HmcKernel {
         rng: &mut Stream,
     ) -> Result<HmcState, EvalError> {
         let at = Position::new(target, z)?;
-        let moving = Moving::default();
-        let state = HmcState { at, moving };
-        if state.at.log_density.is_finite() {
-            self.find_step_size(target, &state, rng)?;
+        if at.log_density.is_finite() {
+            let acceptance = self.settings.target_acceptance;
+            self.step_size = find_step_size(target, &self.metric, &at, 1.0, acceptance, rng)?;
         }
-        Ok(state)
+        let moving = Moving::default();
+        Ok(HmcState { at, moving })
     }
 
     fn step(
@@ -155,5 +148,20 @@ impl<T: DifferentiableDensity + ?Sized> Kernel<T> for HmcKernel {
 
     fn step_size(&self) -> f64 {
         self.step_size
+    }
+}
+
+impl<T: DifferentiableDensity + ?Sized> Flowing<T> for HmcKernel {
+    fn tuned(&mut self) -> (&mut f64, &mut Metric) {
+        (&mut self.step_size, &mut self.metric)
+    }
+
+    fn limit(&mut self, first: bool) {
+        let most = if first { FIRST_LEAPFROGS } else { usize::MAX };
+        self.max_leapfrogs = self.settings.max_leapfrogs.min(most);
+    }
+
+    fn at(state: &HmcState) -> &Position {
+        &state.at
     }
 }

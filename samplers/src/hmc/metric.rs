@@ -18,6 +18,9 @@ pub enum MetricKind {
     Dense,
 }
 
+/// Gradients below this, or above its inverse, say nothing of a scale.
+const SMALLEST_GUESS: f64 = 1e-10;
+
 /// A linear map z = L y from coordinates y in which the posterior is about round.
 ///
 /// Everything that moves keeps its momenta in those coordinates: there they are standard normal, velocity
@@ -38,6 +41,27 @@ impl Metric {
         match kind {
             MetricKind::Diagonal => Self::Diagonal(vec![1.0; dim]),
             MetricKind::Dense => Self::Dense(DMatrix::identity(dim, dim)),
+        }
+    }
+
+    /// Scales from one gradient, for want of anything better: σ² = 1/|g|, as if the point were a deviation of
+    /// the order of one.
+    pub(crate) fn guess(&mut self, gradient: &[f64]) {
+        let scales = gradient.iter().map(|g| {
+            g.abs()
+                .clamp(SMALLEST_GUESS, SMALLEST_GUESS.recip())
+                .sqrt()
+                .recip()
+        });
+        match self {
+            Self::Diagonal(diagonal) => {
+                diagonal.clear();
+                diagonal.extend(scales);
+            }
+            Self::Dense(factor) => {
+                factor.fill(0.0);
+                scales.enumerate().for_each(|(i, scale)| factor[(i, i)] = scale);
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! Follow the gradient's flow over the posterior: `Hmc`, its kernel and adaptation, and the metric and the
 //! leapfrog that all samplers with momenta share.
 
-mod adaptation;
+pub(crate) mod adaptation;
 mod kernel;
 pub(crate) mod leapfrog;
 pub(crate) mod metric;
@@ -14,7 +14,7 @@ use crate::run::markov::run_chains;
 use crate::run::{Run, RunOptions};
 use crate::sampler::Sampler;
 
-use adaptation::HmcAdaptation;
+use adaptation::WarmUp;
 use kernel::HmcKernel;
 pub use metric::MetricKind;
 
@@ -67,7 +67,7 @@ impl<T: DifferentiableDensity + ?Sized> Sampler<T> for Hmc {
         }
         let dim = target.dim();
         let kernel = HmcKernel::new(*self, dim);
-        let adaptation = HmcAdaptation::new(*self, dim, run.warmup);
+        let adaptation = WarmUp::new(self.target_acceptance, self.metric, dim, run.warmup);
         run_chains("Hamiltonian Monte Carlo", self, target, run, kernel, adaptation)
     }
 }

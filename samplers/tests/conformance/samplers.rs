@@ -21,6 +21,14 @@ pub fn samplers() -> Vec<Named<Posterior<Toy>>> {
                 ..Hmc::default()
             }),
         ),
+        ("nuts", Box::new(Nuts::default())),
+        (
+            "dense nuts",
+            Box::new(Nuts {
+                metric: MetricKind::Dense,
+                ..Nuts::default()
+            }),
+        ),
         ("grid", Box::new(Grid::new(20))),
         (
             "refined grid",
