@@ -7,6 +7,9 @@
 //! |---|---|---|
 //! | [`Nuts`] | a gradient | chains |
 //! | [`Hmc`] | a gradient | chains |
+//! | [`Mala`] | a gradient | chains |
+//! | [`Mclmc`] | a gradient, two unknowns | chains |
+//! | [`ChEesHmc`] | gradients in batches, two chains | chains |
 //! | [`MetropolisHastings`] | a value | chains |
 //! | [`Grid`] | a value, few parameters | weighted cells, evidence |
 //! | [`Mle`], [`Map`] | a gradient | an optimum, and draws about it |
@@ -35,6 +38,7 @@
 
 mod adapt;
 pub mod bijector;
+pub mod chees;
 pub mod density;
 pub mod diagnostics;
 pub mod error;
@@ -42,6 +46,8 @@ pub mod export;
 pub mod grid;
 pub mod hmc;
 pub mod likelihood;
+pub mod mala;
+pub mod mclmc;
 pub mod metropolis;
 mod normal_quantile;
 pub mod nuts;
@@ -52,13 +58,17 @@ pub mod prior;
 pub mod rng;
 pub mod run;
 pub mod sampler;
+mod settings;
 pub mod surface;
 
+pub use chees::ChEesHmc;
 pub use density::{Density, DifferentiableDensity};
 pub use error::{EvalError, SampleError};
 pub use grid::Grid;
 pub use hmc::{Hmc, MetricKind};
 pub use likelihood::{DifferentiableLikelihood, Likelihood, Points};
+pub use mala::Mala;
+pub use mclmc::Mclmc;
 pub use metropolis::MetropolisHastings;
 pub use nuts::Nuts;
 pub use optimise::{Map, Mle};

@@ -2,7 +2,7 @@
 //! leapfrog that all samplers with momenta share.
 
 pub(crate) mod adaptation;
-mod kernel;
+pub(crate) mod kernel;
 pub(crate) mod leapfrog;
 pub(crate) mod metric;
 

@@ -29,6 +29,38 @@ pub fn samplers() -> Vec<Named<Posterior<Toy>>> {
                 ..Nuts::default()
             }),
         ),
+        ("mala", Box::new(Mala::default())),
+        (
+            "dense mala, every step",
+            Box::new(Mala {
+                metric: MetricKind::Dense,
+                thinning: Some(1),
+                ..Mala::default()
+            }),
+        ),
+        ("mclmc", Box::new(Mclmc::default())),
+        (
+            "dense mclmc",
+            Box::new(Mclmc {
+                metric: MetricKind::Dense,
+                ..Mclmc::default()
+            }),
+        ),
+        (
+            "unadjusted mclmc",
+            Box::new(Mclmc {
+                adjusted: false,
+                ..Mclmc::default()
+            }),
+        ),
+        ("chees", Box::new(ChEesHmc::default())),
+        (
+            "chees, dense",
+            Box::new(ChEesHmc {
+                metric: MetricKind::Dense,
+                ..ChEesHmc::default()
+            }),
+        ),
         ("grid", Box::new(Grid::new(20))),
         (
             "refined grid",
