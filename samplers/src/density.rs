@@ -120,7 +120,11 @@ impl<T: Density + ?Sized> Counted<'_, T> {
     /// As `checked`; where there is a density, its derivatives must be numbers too.
     fn checked_gradient(&self, z: &[f64], value: f64, gradient: &[f64]) -> Result<f64, EvalError> {
         let value = self.checked(z, value)?;
-        if value.is_finite() && !gradient.iter().all(|derivative| derivative.is_finite()) {
+        // Without a way out early, the compiler looks at several derivatives at once.
+        let finite = gradient
+            .iter()
+            .fold(true, |all, derivative| all & derivative.is_finite());
+        if value.is_finite() && !finite {
             let at = self.describe(z);
             return Err(EvalError::Recoverable(format!(
                 "the gradient of the log density is {gradient:?} at {at}"

@@ -36,7 +36,7 @@ enum Scatter {
 const WIDEST: f64 = 1e100;
 /// Covariances of n draws of d parameters are drawn towards the scales alone as if by this many draws for
 /// each parameter: fewer draws than parameters span no covariance.
-const PRIOR_DRAWS: f64 = 0.05;
+const PRIOR_DRAWS: f64 = 0.02;
 
 impl Shape {
     pub(crate) fn new(kind: MetricKind, dim: usize) -> Self {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::leapfrog::{Position, find_step_size};
 use super::metric::{Metric, MetricKind};
-use crate::adapt::{DualAveraging, Shape};
+use crate::adapt::{Shape, StepSize};
 use crate::density::{Counted, DifferentiableDensity};
 use crate::error::EvalError;
 use crate::rng::Stream;
@@ -29,12 +29,12 @@ const SETTLING: f64 = 0.1;
 const FIRST_WINDOW: f64 = 10.0;
 const GROWTH: f64 = 1.5;
 
-/// The step size by dual averaging; the metric from overlapping windows of draws, each of them growing while
+/// The step size by dual pace; the metric from overlapping windows of draws, each of them growing while
 /// the one before is in use, so that there is always a metric of many draws, none of them very old.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct WarmUp {
     acceptance: f64,
-    averaging: DualAveraging,
+    pace: StepSize,
     /// What the metric is made of, and what will be when the window closes.
     shape: Shape,
     next: Shape,
@@ -53,7 +53,7 @@ impl WarmUp {
         let shape = Shape::new(kind, dim);
         Self {
             acceptance,
-            averaging: DualAveraging::new(acceptance, 1.0),
+            pace: StepSize::new(acceptance, 1.0),
             next: shape.clone(),
             shape,
             window: FIRST_WINDOW,
@@ -68,7 +68,7 @@ impl WarmUp {
 impl<T: DifferentiableDensity + ?Sized, K: Flowing<T>> Adaptation<T, K> for WarmUp {
     fn begin(&mut self, kernel: &mut K, _state: &K::State) {
         kernel.limit(true);
-        self.averaging = DualAveraging::new(self.acceptance, *kernel.tuned().0);
+        self.pace = StepSize::new(self.acceptance, *kernel.tuned().0);
     }
 
     fn update(
@@ -85,11 +85,11 @@ impl<T: DifferentiableDensity + ?Sized, K: Flowing<T>> Adaptation<T, K> for Warm
         if self.step == 1 {
             metric.guess(&at.gradient);
             *step_size = find_step_size(target, metric, at, 1.0, self.acceptance, rng)?;
-            self.averaging = DualAveraging::new(self.acceptance, *step_size);
+            self.pace = StepSize::new(self.acceptance, *step_size);
             kernel.limit(false);
             return Ok(());
         }
-        *step_size = self.averaging.update(step.acceptance);
+        *step_size = self.pace.update(step.acceptance);
         if self.step <= self.settles {
             self.shape.push(&at.z, &at.gradient);
             self.next.push(&at.z, &at.gradient);
@@ -103,15 +103,12 @@ impl<T: DifferentiableDensity + ?Sized, K: Flowing<T>> Adaptation<T, K> for Warm
                 self.shape.shape(metric);
                 self.reshapes = self.step + 1 + self.step / 20;
             }
-            if self.step == self.settles {
-                self.averaging = DualAveraging::new(self.acceptance, *step_size);
-            }
         }
         Ok(())
     }
 
     fn finish(&mut self, kernel: &mut K) {
-        *kernel.tuned().0 = self.averaging.finish();
+        *kernel.tuned().0 = self.pace.finish();
         kernel.limit(false);
     }
 }

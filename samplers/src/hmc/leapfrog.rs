@@ -37,6 +37,7 @@ impl Position {
     }
 
     /// Becomes `other` without new memory, once it has some.
+    #[inline]
     pub(crate) fn copy_from(&mut self, other: &Self) {
         self.z.clone_from(&other.z);
         self.gradient.clone_from(&other.gradient);
@@ -65,6 +66,7 @@ pub(crate) enum Leap {
 
 impl Moving {
     /// Stands at `position`, with a momentum to be drawn.
+    #[inline]
     pub(crate) fn start(&mut self, metric: &Metric, position: &Position) {
         self.at.copy_from(position);
         let dim = position.z.len();
@@ -74,11 +76,13 @@ impl Moving {
     }
 
     /// Draws a new momentum.
+    #[inline]
     pub(crate) fn refresh(&mut self, rng: &mut Stream) {
         draw_momentum(&mut self.momentum, rng);
     }
 
     /// Becomes `other` without new memory, once it has some.
+    #[inline]
     pub(crate) fn copy_from(&mut self, other: &Self) {
         self.at.copy_from(&other.at);
         self.momentum.clone_from(&other.momentum);
@@ -86,6 +90,7 @@ impl Moving {
     }
 
     /// Kinetic energy less log density.
+    #[inline]
     pub(crate) fn energy(&self) -> f64 {
         kinetic_energy(&self.momentum) - self.at.log_density
     }

@@ -66,6 +66,7 @@ impl Metric {
     }
 
     /// z += step · L y: moves z for a time `step` at velocity `y`.
+    #[inline]
     pub(crate) fn advance(&self, z: &mut [f64], y: &[f64], step: f64) {
         match self {
             Self::Diagonal(scales) => {
@@ -82,6 +83,7 @@ impl Metric {
     }
 
     /// Lᵀ g: the gradient in y that a `gradient` in z is.
+    #[inline]
     pub(crate) fn pull_back(&self, gradient: &[f64], force: &mut [f64]) {
         match self {
             Self::Diagonal(scales) => {
@@ -121,11 +123,13 @@ pub(crate) fn draw_momentum(momentum: &mut [f64], rng: &mut Stream) {
 }
 
 /// Half the square of a momentum.
+#[inline]
 pub(crate) fn kinetic_energy(momentum: &[f64]) -> f64 {
     0.5 * dot(momentum, momentum)
 }
 
 /// Σ aᵢ bᵢ in four sums at once: one would wait for each addition.
+#[inline]
 pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
     let (a_blocks, a_rest) = a.as_chunks::<4>();
     let (b_blocks, b_rest) = b.as_chunks::<4>();
@@ -140,6 +144,7 @@ pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
 }
 
 /// y += a x.
+#[inline]
 pub(crate) fn axpy(a: f64, x: &[f64], y: &mut [f64]) {
     y.iter_mut().zip(x).for_each(|(y, x)| *y += a * x);
 }

@@ -118,3 +118,59 @@ impl<T: DifferentiableDensity + ?Sized> Flowing<T> for NutsKernel {
         &state.at
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hmc::leapfrog::tests::Quartic;
+    use crate::rng::{Purpose, stream};
+
+    /// The means of functions over one long chain at a fixed step size, with standard errors from batches.
+    fn chain_means<const N: usize>(step_size: f64, f: [fn(&[f64]) -> f64; N]) -> [(f64, f64); N] {
+        const BATCHES: usize = 50;
+        const BATCH: usize = 2000;
+        let density = Quartic::new();
+        let target = Counted::new(&density);
+        let mut rng = stream(7, Purpose::Chain, 0);
+        let mut kernel = NutsKernel::new(Nuts::default(), 2);
+        let mut state = kernel.init(&target, vec![0.8, -0.3], &mut rng).unwrap();
+        kernel.step_size = step_size;
+        let mut means = vec![[0.0; N]; BATCHES];
+        for batch in &mut means {
+            for _ in 0..BATCH {
+                kernel.step(&target, &mut state, &mut rng).unwrap();
+                for (mean, f) in batch.iter_mut().zip(f) {
+                    *mean += f(&state.at.z) / BATCH as f64;
+                }
+            }
+        }
+        std::array::from_fn(|i| {
+            let mean = means.iter().map(|batch| batch[i]).sum::<f64>() / BATCHES as f64;
+            let squares: f64 = means.iter().map(|batch| (batch[i] - mean).powi(2)).sum();
+            (mean, (squares / (BATCHES * (BATCHES - 1)) as f64).sqrt())
+        })
+    }
+
+    /// Wrong weights show where energy errors are large: at step sizes that accept little.
+    #[test]
+    fn the_chain_is_exact_at_any_step_size() {
+        // E x² = 2 Γ(3/4) / Γ(1/4) of e^(−x⁴/4), and (x − y) is standard normal.
+        let square = 2.0 * 1.225_416_702_465_178 / 3.625_609_908_221_908;
+        for step_size in [0.2, 0.7, 1.3] {
+            let f: [fn(&[f64]) -> f64; 5] = [
+                |z| z[0],
+                |z| z[0] * z[0],
+                |z| z[0].powi(4),
+                |z| (z[0] - z[1]).powi(2),
+                |z| z[1] * z[1],
+            ];
+            let expected = [0.0, square, 1.0, 1.0, square + 1.0];
+            for ((mean, error), expected) in chain_means(step_size, f).into_iter().zip(expected) {
+                assert!(
+                    ((mean - expected) / error).abs() < 5.0 && error < 0.05,
+                    "step size {step_size}: {mean} ± {error} for {expected}"
+                );
+            }
+        }
+    }
+}
