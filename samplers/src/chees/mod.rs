@@ -18,7 +18,11 @@ use crate::sampler::Sampler;
 use crate::settings::{check_acceptance, check_leapfrogs};
 
 use flock::Flock;
-use tuning::{FIRST_LENGTH, Tuning};
+use tuning::Tuning;
+
+/// The longest path where no warm-up finds it: as lengths lie evenly below, their mean is the quarter turn in which
+/// a round Gaussian forgets where it was.
+const UNTUNED_LENGTH: f64 = std::f64::consts::PI;
 
 /// ChEES-HMC (Hoffman, Radul & Sountsov 2021, proceedings.mlr.press/v130/hoffman21a): Hamiltonian Monte Carlo
 /// whose chains all take the same number of leapfrogs, each of them one call of `value_and_gradient_batch` for
@@ -132,7 +136,7 @@ impl<T: DifferentiableDensity + ?Sized> Process<T> for ChEesHmc {
         };
         Ok(ChEesState {
             flock,
-            length: tuning.as_ref().map_or(FIRST_LENGTH, Tuning::length),
+            length: tuning.as_ref().map_or(UNTUNED_LENGTH, Tuning::length),
             step: 0,
             tuning,
         })
@@ -159,14 +163,15 @@ impl<T: DifferentiableDensity + ?Sized> Process<T> for ChEesHmc {
             tuning.follow(flock, &paths, time);
         }
         let reports = flock.accept(paths, rng);
+        *step += 1;
         match tuning {
             Some(tuned) => {
-                tuned.settle(target, flock, *step, &reports, rng)?;
+                tuned.settle(flock, *step, &reports);
                 *length = tuned.length();
                 for (chain, report) in chains.iter_mut().zip(reports) {
                     chain.warmup_divergences += usize::from(report.diverged);
                 }
-                if *step + 1 == options.warmup {
+                if *step == options.warmup {
                     *length = tuned.finish(flock);
                     *tuning = None;
                 }
@@ -177,10 +182,9 @@ impl<T: DifferentiableDensity + ?Sized> Process<T> for ChEesHmc {
                 }
             }
         }
-        chains
-            .iter_mut()
-            .for_each(|chain| chain.step_size = Some(flock.step_size));
-        *step += 1;
+        for chain in chains {
+            chain.step_size = Some(flock.step_size);
+        }
         Ok(())
     }
 

@@ -4,29 +4,21 @@ use serde::{Deserialize, Serialize};
 
 use super::ChEesHmc;
 use super::flock::{Flock, Path, harmonic_mean};
-use crate::adapt::{DualAveraging, Shape, Windows};
+use crate::adapt::StepSize;
 use crate::density::{Counted, Density, DifferentiableDensity};
 use crate::error::EvalError;
 use crate::hmc::leapfrog::Position;
 use crate::hmc::metric::{Metric, axpy, dot};
+use crate::hmc::reshaping::Reshaping;
 use crate::rng::Stream;
 use crate::run::Step;
-
-/// The most leapfrogs while the metric is a guess.
-const FIRST_LEAPFROGS: usize = 10;
-/// The longest path to begin with: as lengths lie evenly below it, their mean is the quarter turn in which a
-/// round Gaussian forgets where it was.
-pub(super) const FIRST_LENGTH: f64 = std::f64::consts::PI;
 
 /// What the warm-up has learned.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Tuning {
     settings: ChEesHmc,
-    averaging: DualAveraging,
-    shape: Shape,
-    windows: Windows,
-    /// Whether the metric is more than a guess.
-    shaped: bool,
+    pace: StepSize,
+    reshaping: Reshaping,
     climb: Climb,
 }
 
@@ -50,16 +42,12 @@ impl Tuning {
         }
         flock.metric.guess(&steepness);
         flock.find_step_size(target, settings.target_acceptance, rng)?;
-        let mut tuning = Self {
+        Ok(Self {
             settings,
-            averaging: DualAveraging::new(settings.target_acceptance, flock.step_size),
-            shape: Shape::new(settings.metric, target.dim()),
-            windows: Windows::new(warmup),
-            shaped: false,
-            climb: Climb::new(FIRST_LENGTH),
-        };
-        tuning.bound(flock);
-        Ok(tuning)
+            pace: StepSize::new(settings.target_acceptance, flock.step_size),
+            reshaping: Reshaping::new(settings.metric, target.dim(), warmup),
+            climb: Climb::new(flock.step_size),
+        })
     }
 
     /// The longest path as it is now, in time.
@@ -70,52 +58,20 @@ impl Tuning {
     /// Learns from paths that were meant to take `time`, before their ends are accepted.
     pub(super) fn follow(&mut self, flock: &Flock, paths: &[Path], time: f64) {
         let slope = slope(&flock.metric, &flock.positions, paths);
-        self.climb.rise(time * slope);
-        self.bound(flock);
+        let longest = self.settings.max_leapfrogs as f64 * flock.step_size;
+        self.climb.rise(time * slope, flock.step_size, longest);
     }
 
-    fn bound(&mut self, flock: &Flock) {
-        let most = if self.shaped { usize::MAX } else { FIRST_LEAPFROGS };
-        let longest = self.settings.max_leapfrogs.min(most) as f64 * flock.step_size;
-        self.climb.bound(flock.step_size, longest);
-    }
-
-    /// Learns from step number `step` of the warm-up, from 0, after the ends were accepted or not.
-    ///
-    /// # Errors
-    /// `Fatal` errors of the target.
-    pub(super) fn settle<T: DifferentiableDensity + ?Sized>(
-        &mut self,
-        target: &Counted<'_, T>,
-        flock: &mut Flock,
-        step: usize,
-        steps: &[Step],
-        rng: &mut Stream,
-    ) -> Result<(), EvalError> {
-        let acceptance = harmonic_mean(steps.iter().map(|step| step.acceptance));
-        flock.step_size = self.averaging.update(acceptance);
-        if self.windows.contain(step) {
-            for position in &flock.positions {
-                self.shape.push(&position.z, &position.gradient);
-            }
-        }
-        if self.windows.close_at(step) {
-            self.shape.shape(&mut flock.metric);
-            self.shape.clear();
-            flock.find_step_size(target, self.settings.target_acceptance, rng)?;
-            self.averaging = DualAveraging::new(self.settings.target_acceptance, flock.step_size);
-            if !self.shaped {
-                // Lengths in guessed units say little.
-                self.climb = Climb::new(FIRST_LENGTH);
-                self.shaped = true;
-            }
-        }
-        Ok(())
+    /// Learns from step number `step` of the warm-up, from 1, after its ends were accepted or not.
+    pub(super) fn settle(&mut self, flock: &mut Flock, step: usize, reports: &[Step]) {
+        let acceptance = harmonic_mean(reports.iter().map(|report| report.acceptance));
+        flock.step_size = self.pace.update(acceptance);
+        self.reshaping.learn(&mut flock.metric, step, &flock.positions);
     }
 
     /// Fixes the step size, and gives the longest path to keep.
     pub(super) fn finish(&self, flock: &mut Flock) -> f64 {
-        flock.step_size = self.averaging.finish();
+        flock.step_size = self.pace.finish();
         self.climb.average.exp()
     }
 }
@@ -185,20 +141,16 @@ impl Climb {
         }
     }
 
-    /// One step up `gradient`, the derivative by the logarithm of the length. No number, no step.
-    fn rise(&mut self, gradient: f64) {
-        if !gradient.is_finite() || gradient == 0.0 {
-            return;
+    /// One step up `gradient`, the derivative by the logarithm of the length, within bounds. No number, no step.
+    fn rise(&mut self, gradient: f64, shortest: f64, longest: f64) {
+        if gradient.is_finite() && gradient != 0.0 {
+            self.count += 1;
+            self.mean_square += (1.0 - SQUARES_DECAY) * (gradient * gradient - self.mean_square);
+            let unbiased = self.mean_square / (1.0 - SQUARES_DECAY.powf(f64::from(self.count)));
+            self.ln_length += LEARNING_RATE * gradient / unbiased.sqrt();
         }
-        self.count += 1;
-        self.mean_square += (1.0 - SQUARES_DECAY) * (gradient * gradient - self.mean_square);
-        let unbiased = self.mean_square / (1.0 - SQUARES_DECAY.powf(f64::from(self.count)));
-        self.ln_length += LEARNING_RATE * gradient / unbiased.sqrt();
-    }
-
-    /// Keeps the length within bounds, and averages it.
-    fn bound(&mut self, shortest: f64, longest: f64) {
-        self.ln_length = self.ln_length.clamp(shortest.ln(), longest.max(shortest).ln());
+        // Not `clamp`, which panics where the bounds are the wrong way round.
+        self.ln_length = self.ln_length.min(longest.ln()).max(shortest.ln());
         let weight = f64::from(self.count.max(1)).powf(AVERAGE_POWER);
         self.average += weight * (self.ln_length - self.average);
     }
@@ -213,8 +165,7 @@ mod tests {
         let mut climb = Climb::new(0.1);
         // −(ln T − 1)² is greatest at T = e.
         for _ in 0..1000 {
-            climb.rise(-2.0 * (climb.ln_length - 1.0));
-            climb.bound(0.01, 100.0);
+            climb.rise(-2.0 * (climb.ln_length - 1.0), 0.01, 100.0);
         }
         assert!((climb.average - 1.0).abs() < 0.05, "{}", climb.average);
     }
@@ -222,9 +173,11 @@ mod tests {
     #[test]
     fn what_is_no_number_moves_nothing() {
         let mut climb = Climb::new(2.0);
-        climb.rise(f64::NAN);
-        climb.rise(f64::INFINITY);
-        climb.rise(0.0);
-        assert_eq!(climb.ln_length, 2f64.ln());
+        for gradient in [f64::NAN, f64::INFINITY, 0.0] {
+            climb.rise(gradient, 0.1, 10.0);
+            assert_eq!(climb.ln_length, 2f64.ln());
+        }
+        climb.rise(0.0, 3.0, 10.0);
+        assert_eq!(climb.ln_length, 3f64.ln());
     }
 }

@@ -40,16 +40,10 @@ pub fn samplers() -> Vec<Named<Posterior<Toy>>> {
         ),
         ("mclmc", Box::new(Mclmc::default())),
         (
-            "dense mclmc",
-            Box::new(Mclmc {
-                metric: MetricKind::Dense,
-                ..Mclmc::default()
-            }),
-        ),
-        (
-            "unadjusted mclmc",
+            "dense unadjusted mclmc",
             Box::new(Mclmc {
                 adjusted: false,
+                metric: MetricKind::Dense,
                 ..Mclmc::default()
             }),
         ),
