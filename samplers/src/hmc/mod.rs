@@ -23,9 +23,11 @@ pub use metric::MetricKind;
 /// Hamiltonian Monte Carlo (Duane et al. 1987, doi:10.1016/0370-2693(87)91197-X; Neal 2011, arXiv
 /// 1206.1901) on the real line.
 ///
-/// During warm-up the step size aims at an acceptance by dual averaging (Hoffman & Gelman 2014, arXiv
-/// 1111.4246) and the metric follows the covariance of the chain in Stan's windows. Path lengths
-/// are drawn at random, so that no direction comes full circle.
+/// It needs a gradient. During warm-up the step size aims at an acceptance, and the metric follows the draws
+/// and their gradients (Seyboldt, Carlson & Carpenter 2026, arXiv 2603.18845); a few hundred steps are enough.
+/// Path lengths are drawn at random, so that no direction comes full circle. Where directions differ in
+/// length by more than the metric can undo, no one path length suits them all: there [`Nuts`](crate::Nuts)
+/// does better.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Hmc {
     /// The acceptance aimed at.

@@ -340,6 +340,27 @@ fn bad_settings_are_refused_in_words() {
         ),
         (
             "target_acceptance",
+            Box::new(Nuts {
+                target_acceptance: f64::NAN,
+                ..Nuts::default()
+            }),
+        ),
+        (
+            "max_depth",
+            Box::new(Nuts {
+                max_depth: 0,
+                ..Nuts::default()
+            }),
+        ),
+        (
+            "max_depth",
+            Box::new(Nuts {
+                max_depth: 64,
+                ..Nuts::default()
+            }),
+        ),
+        (
+            "target_acceptance",
             Box::new(MetropolisHastings {
                 target_acceptance: Some(0.0),
                 thinning: None,
