@@ -7,6 +7,9 @@
 //! |---|---|---|
 //! | [`Nuts`] | a gradient | chains |
 //! | [`Hmc`] | a gradient | chains |
+//! | [`Mala`] | a gradient | chains |
+//! | [`Mclmc`] | a gradient, two unknowns | chains |
+//! | [`ChEesHmc`] | gradients in batches, two chains | chains |
 //! | [`MetropolisHastings`] | a value | chains |
 //! | [`Ensemble`] | a value | a chain for each walker |
 //! | [`ParallelTempering`] | a prior and a likelihood | chains across modes, evidence |
@@ -44,6 +47,7 @@
 mod adapt;
 pub mod bijector;
 pub mod check_gradient;
+pub mod chees;
 pub mod density;
 pub mod diagnostics;
 pub mod distribution;
@@ -53,6 +57,8 @@ pub mod export;
 pub mod grid;
 pub mod hmc;
 pub mod likelihood;
+pub mod mala;
+pub mod mclmc;
 pub mod metropolis;
 pub mod model;
 mod normal_quantile;
@@ -67,19 +73,23 @@ pub mod prior;
 pub mod rng;
 pub mod run;
 pub mod sampler;
-pub mod stochastic;
+mod settings;
 pub mod smc;
+pub mod stochastic;
 pub mod surface;
 mod tempered;
 pub mod variational;
 
 pub use check_gradient::check_gradient;
+pub use chees::ChEesHmc;
 pub use density::{Density, DifferentiableDensity};
 pub use ensemble::Ensemble;
 pub use error::{EvalError, SampleError};
 pub use grid::Grid;
 pub use hmc::{Hmc, MetricKind};
 pub use likelihood::{DifferentiableLikelihood, Generative, Likelihood, Points};
+pub use mala::Mala;
+pub use mclmc::Mclmc;
 pub use metropolis::MetropolisHastings;
 pub use model::{Model, ModelPosterior};
 pub use nuts::Nuts;
@@ -90,6 +100,8 @@ pub use predictive::{posterior_predictive, prior_predictive};
 pub use prior::Prior;
 pub use run::{Run, RunOptions};
 pub use sampler::Sampler;
-pub use stochastic::{NoiseKey, StochasticLikelihood, CorrelatedPseudoMarginal, NoisyPosterior, Penalty, PseudoMarginal, Sgld};
 pub use smc::Smc;
+pub use stochastic::{
+    CorrelatedPseudoMarginal, NoiseKey, NoisyPosterior, Penalty, PseudoMarginal, Sgld, StochasticLikelihood,
+};
 pub use variational::Advi;

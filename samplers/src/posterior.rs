@@ -294,7 +294,9 @@ impl<L: Likelihood> Density for Posterior<L> {
     fn log_density_batch(&self, zs: Points<'_>, out: &mut [f64]) -> Result<(), EvalError> {
         let mut log_priors = vec![0.0; out.len()];
         self.parts_batch(zs, out, &mut log_priors)?;
-        out.iter_mut().zip(log_priors).for_each(|(value, log_prior)| *value += log_prior);
+        out.iter_mut()
+            .zip(log_priors)
+            .for_each(|(value, log_prior)| *value += log_prior);
         Ok(())
     }
 

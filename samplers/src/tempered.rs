@@ -6,10 +6,10 @@ use rand_distr::StandardNormal;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::adapt::random_walk::best_scale;
 use crate::density::{Counted, Density};
 use crate::error::EvalError;
 use crate::likelihood::{Likelihood, Points};
-use crate::adapt::random_walk::best_scale;
 use crate::posterior::Posterior;
 
 /// A covariance counts for this many fewer draws off its diagonal, so that few draws give one that has an

@@ -22,7 +22,7 @@ const FIRST_LEAPFROGS: usize = 10;
 
 /// Paths of random length, with their step size and metric.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct HmcKernel {
+pub(crate) struct HmcKernel {
     settings: Hmc,
     step_size: f64,
     metric: Metric,
@@ -31,8 +31,8 @@ pub(super) struct HmcKernel {
 
 /// A point of the chain.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct HmcState {
-    pub(super) at: Position,
+pub(crate) struct HmcState {
+    at: Position,
     /// Memory for the path.
     #[serde(skip)]
     moving: Moving,
@@ -49,7 +49,7 @@ enum End {
 }
 
 impl HmcKernel {
-    pub(super) fn new(settings: Hmc, dim: usize) -> Self {
+    pub(crate) fn new(settings: Hmc, dim: usize) -> Self {
         let max_leapfrogs = settings.max_leapfrogs;
         Self {
             settings,

@@ -106,22 +106,31 @@ impl Moving {
         metric: &Metric,
         step: f64,
     ) -> Result<Leap, EvalError> {
-        axpy(0.5 * step, &self.force, &mut self.momentum);
-        metric.advance(&mut self.at.z, &self.momentum, step);
+        self.depart(metric, step);
         self.at.log_density = match target.value_and_gradient(&self.at.z, &mut self.at.gradient) {
             Ok(f64::NEG_INFINITY) => return Ok(Leap::Outside),
             Ok(log_density) => log_density,
             Err(EvalError::Recoverable(_)) => return Ok(Leap::Failed),
             Err(fatal) => return Err(fatal),
         };
+        self.arrive(metric, step);
+        Ok(Leap::Inside)
+    }
+
+    /// The first half of a leapfrog, up to where a new gradient is needed.
+    pub(crate) fn depart(&mut self, metric: &Metric, step: f64) {
+        axpy(0.5 * step, &self.force, &mut self.momentum);
+        metric.advance(&mut self.at.z, &self.momentum, step);
+    }
+
+    /// The second half, once the density and the gradient of the new place are known.
+    pub(crate) fn arrive(&mut self, metric: &Metric, step: f64) {
         metric.pull_back(&self.at.gradient, &mut self.force);
         axpy(0.5 * step, &self.force, &mut self.momentum);
-        Ok(Leap::Inside)
     }
 }
 
-/// Doubles or halves `step_size` until a single leapfrog's acceptance crosses `acceptance` (Hoffman & Gelman
-/// 2014, arXiv 1111.4246, algorithm 4).
+/// Doubles or halves `step_size` until a single leapfrog's acceptance crosses `acceptance`.
 ///
 /// # Errors
 /// `Fatal` errors of the target.
@@ -129,22 +138,36 @@ pub(crate) fn find_step_size<T: DifferentiableDensity + ?Sized>(
     target: &Counted<'_, T>,
     metric: &Metric,
     position: &Position,
-    mut step_size: f64,
+    step_size: f64,
     acceptance: f64,
     rng: &mut Stream,
 ) -> Result<f64, EvalError> {
-    let mut growing = None;
     let mut moving = Moving::default();
-    // 2^±60 is beyond all sense; a density that is flat to there gets what it has.
-    for _ in 0..60 {
+    cross_acceptance(step_size, acceptance, |step_size| {
         moving.start(metric, position);
         moving.refresh(rng);
         let energy = moving.energy();
-        let accepted = match moving.leapfrog(target, metric, step_size)? {
+        Ok(match moving.leapfrog(target, metric, step_size)? {
             Leap::Inside => (energy - moving.energy()).exp(),
             Leap::Outside | Leap::Failed => 0.0,
-        };
-        let grow = accepted > acceptance;
+        })
+    })
+}
+
+/// Doubles or halves `step_size` until what is `accepted` crosses `acceptance` (Hoffman & Gelman 2014, arXiv
+/// 1111.4246, algorithm 4).
+///
+/// # Errors
+/// As `accepted`.
+pub(crate) fn cross_acceptance(
+    mut step_size: f64,
+    acceptance: f64,
+    mut accepted: impl FnMut(f64) -> Result<f64, EvalError>,
+) -> Result<f64, EvalError> {
+    let mut growing = None;
+    // 2^±60 is beyond all sense; a density that is flat to there gets what it has.
+    for _ in 0..60 {
+        let grow = accepted(step_size)? > acceptance;
         if growing.is_some_and(|growing| growing != grow) {
             break;
         }

@@ -101,6 +101,20 @@ impl Metric {
             }
         }
     }
+
+    /// y = L⁻¹ z: round coordinates of an offset in z, written over it.
+    pub(crate) fn make_round(&self, z: &mut [f64]) {
+        match self {
+            Self::Diagonal(scales) => z.iter_mut().zip(scales).for_each(|(z, scale)| *z /= scale),
+            Self::Dense(factor) => {
+                let dim = z.len();
+                for (j, column) in factor.as_slice().chunks_exact(dim).enumerate() {
+                    z[j] /= column[j];
+                    axpy(-z[j], &column[j + 1..], &mut z[j + 1..]);
+                }
+            }
+        }
+    }
 }
 
 /// Draws a momentum: standard normal, whatever the metric.
@@ -175,6 +189,18 @@ mod tests {
                 let moved: f64 = (0..3).map(|j| columns[j][i] * y[j]).sum();
                 let expected = [10.0, 20.0, 30.0][i] + 0.25 * moved;
                 assert!((z[i] - expected).abs() < 1e-13);
+            }
+        }
+    }
+
+    #[test]
+    fn making_round_is_the_inverse_of_advancing() {
+        for metric in metrics() {
+            let (y, mut z) = ([1.0, -2.0, 0.5], [0.0; 3]);
+            metric.advance(&mut z, &y, 1.0);
+            metric.make_round(&mut z);
+            for i in 0..3 {
+                assert!((z[i] - y[i]).abs() < 1e-14);
             }
         }
     }

@@ -2,9 +2,10 @@
 //! leapfrog that all samplers with momenta share.
 
 pub(crate) mod adaptation;
-mod kernel;
+pub(crate) mod kernel;
 pub(crate) mod leapfrog;
 pub(crate) mod metric;
+pub(crate) mod reshaping;
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +14,7 @@ use crate::error::SampleError;
 use crate::run::markov::run_chains;
 use crate::run::{Run, RunOptions};
 use crate::sampler::Sampler;
+use crate::settings::{check_acceptance, check_leapfrogs, check_path_length};
 
 use adaptation::WarmUp;
 use kernel::HmcKernel;
@@ -51,22 +53,9 @@ impl Default for Hmc {
 
 impl<T: DifferentiableDensity + ?Sized> Sampler<T> for Hmc {
     fn sample(&self, target: &T, run: &RunOptions) -> Result<Run, SampleError> {
-        let invalid = |message: String| Err(SampleError::Invalid(message));
-        if !(0.0 < self.target_acceptance && self.target_acceptance < 1.0) {
-            return invalid(format!(
-                "target_acceptance is {}: choose it between 0 and 1",
-                self.target_acceptance
-            ));
-        }
-        if !(self.path_length > 0.0 && self.path_length.is_finite()) {
-            return invalid(format!(
-                "path_length is {}: choose a positive one",
-                self.path_length
-            ));
-        }
-        if self.max_leapfrogs == 0 {
-            return invalid("max_leapfrogs is 0: allow at least one".into());
-        }
+        check_acceptance(self.target_acceptance)?;
+        check_path_length(self.path_length)?;
+        check_leapfrogs(self.max_leapfrogs)?;
         let dim = target.dim();
         let kernel = HmcKernel::new(*self, dim);
         let adaptation = WarmUp::new(self.target_acceptance, self.metric, dim, run.warmup);

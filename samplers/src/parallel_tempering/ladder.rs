@@ -3,11 +3,11 @@
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
+use crate::adapt::random_walk::best_scale;
 use crate::adapt::{DualAveraging, Moments, Windows};
 use crate::density::{Counted, Density};
 use crate::error::EvalError;
 use crate::likelihood::Likelihood;
-use crate::adapt::random_walk::best_scale;
 use crate::posterior::Posterior;
 use crate::rng::Stream;
 use crate::tempered::{Swarm, Walk, best_acceptance};

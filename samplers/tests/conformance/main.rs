@@ -247,9 +247,9 @@ fn a_fatal_error_ends_the_run_and_keeps_what_was_drawn() {
         let spent = (whole.evaluations.values + whole.evaluations.gradients) as usize;
         // Chains and starts run one after the other on one thread, those of an ensemble together: three quarters
         // of the evaluations end a later one of the former, and the latter after their warm-up. A variational fit
-        // has draws only at the end.
-        let until = if name.contains("advi") {
-            spent - 60
+        // and chains in lock-step draw at the end.
+        let until = if name.contains("advi") || name.starts_with("chees") {
+            spent - 50
         } else {
             spent * 3 / 4
         };
@@ -372,6 +372,48 @@ fn bad_settings_are_refused_in_words() {
             Box::new(MetropolisHastings {
                 target_acceptance: None,
                 thinning: Some(0),
+            }),
+        ),
+        (
+            "thinning",
+            Box::new(Mala {
+                thinning: Some(0),
+                ..Mala::default()
+            }),
+        ),
+        (
+            "target_acceptance",
+            Box::new(Mala {
+                target_acceptance: f64::NAN,
+                ..Mala::default()
+            }),
+        ),
+        (
+            "path_length",
+            Box::new(Mclmc {
+                path_length: 0.0,
+                ..Mclmc::default()
+            }),
+        ),
+        (
+            "max_leapfrogs",
+            Box::new(Mclmc {
+                max_leapfrogs: 0,
+                ..Mclmc::default()
+            }),
+        ),
+        (
+            "target_acceptance",
+            Box::new(ChEesHmc {
+                target_acceptance: -0.1,
+                ..ChEesHmc::default()
+            }),
+        ),
+        (
+            "max_leapfrogs",
+            Box::new(ChEesHmc {
+                max_leapfrogs: 0,
+                ..ChEesHmc::default()
             }),
         ),
         ("at least one point", Box::new(Grid::new(0))),

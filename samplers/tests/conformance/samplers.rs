@@ -69,6 +69,32 @@ pub fn samplers() -> Vec<Named<Posterior<Toy>>> {
                 thinning: Some(5),
             }),
         ),
+        ("mala", Box::new(Mala::default())),
+        (
+            "dense mala, every step",
+            Box::new(Mala {
+                metric: MetricKind::Dense,
+                thinning: Some(1),
+                ..Mala::default()
+            }),
+        ),
+        ("mclmc", Box::new(Mclmc::default())),
+        (
+            "dense unadjusted mclmc",
+            Box::new(Mclmc {
+                adjusted: false,
+                metric: MetricKind::Dense,
+                ..Mclmc::default()
+            }),
+        ),
+        ("chees", Box::new(ChEesHmc::default())),
+        (
+            "chees, dense",
+            Box::new(ChEesHmc {
+                metric: MetricKind::Dense,
+                ..ChEesHmc::default()
+            }),
+        ),
         ("grid", Box::new(Grid::new(20))),
         (
             "refined grid",
