@@ -402,6 +402,34 @@ fn a_leapfrog_of_many_chains_is_one_call() {
 }
 
 #[test]
+fn paths_grow_as_far_as_they_serve() {
+    let longest = |correlation| {
+        let options = RunOptions {
+            chains: 16,
+            draws: 100,
+            ..options(0)
+        };
+        let run = ChEesHmc::default()
+            .sample(&Gaussian::new(20, correlation), &options)
+            .unwrap();
+        let leapfrogs = run.chains[0]
+            .steps
+            .iter()
+            .map(|step| step.evaluations)
+            .max()
+            .unwrap();
+        f64::from(leapfrogs) * run.chains[0].step_size.unwrap()
+    };
+    // Lengths t even in [0, T] change y² of a round Gaussian most where the mean of sin² t is greatest, at T = 2.25;
+    // the last step is a whole one.
+    let round = longest(0.0);
+    assert!((1.7..3.2).contains(&round), "{round}");
+    // The widest direction is √19 times as wide as the metric can tell.
+    let narrow = longest(0.9);
+    assert!((5.0..25.0).contains(&narrow), "{narrow}");
+}
+
+#[test]
 fn one_unknown_cannot_turn_and_one_chain_cannot_compare() {
     let error = Mclmc::default()
         .sample(&Gaussian::new(1, 0.0), &options(10))

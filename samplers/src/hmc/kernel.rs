@@ -18,7 +18,7 @@ const PATH_JITTER: f64 = 0.2;
 
 /// The most leapfrog steps while the metric is unknown: a path length in the wrong units is not worth
 /// many gradients.
-const FIRST_LEAPFROGS: usize = 10;
+pub(crate) const FIRST_LEAPFROGS: usize = 10;
 
 /// Paths of random length, with their step size and metric.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -80,13 +80,13 @@ impl HmcKernel {
         }
         Ok(End::At(error))
     }
+}
 
-    /// A path of random length, in whole steps whose mean is that of the path.
-    fn leapfrogs(&self, rng: &mut Stream) -> usize {
-        let jitter = 1.0 + PATH_JITTER * (2.0 * rng.random::<f64>() - 1.0);
-        let steps = self.settings.path_length * jitter / self.step_size + rng.random::<f64>();
-        (steps as usize).clamp(1, self.max_leapfrogs)
-    }
+/// A path of random length, in whole steps whose mean is that of the path.
+pub(crate) fn random_leapfrogs(path_length: f64, step_size: f64, most: usize, rng: &mut Stream) -> usize {
+    let jitter = 1.0 + PATH_JITTER * (2.0 * rng.random::<f64>() - 1.0);
+    let steps = path_length * jitter / step_size + rng.random::<f64>();
+    (steps as usize).clamp(1, most)
 }
 
 impl<T: DifferentiableDensity + ?Sized> Kernel<T> for HmcKernel {
@@ -117,7 +117,7 @@ impl<T: DifferentiableDensity + ?Sized> Kernel<T> for HmcKernel {
         moving.start(&self.metric, at);
         moving.refresh(rng);
         let energy = moving.energy();
-        let leapfrogs = self.leapfrogs(rng);
+        let leapfrogs = random_leapfrogs(self.settings.path_length, self.step_size, self.max_leapfrogs, rng);
         let spent = target.evaluations().gradients;
         let end = self.trajectory(target, moving, leapfrogs)?;
         let evaluations = (target.evaluations().gradients - spent) as u32;

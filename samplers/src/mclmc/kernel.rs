@@ -8,16 +8,12 @@ use super::gliding::{Gliding, draw_direction, normalise};
 use crate::density::{Counted, DifferentiableDensity};
 use crate::error::EvalError;
 use crate::hmc::adaptation::Flowing;
+use crate::hmc::kernel::{FIRST_LEAPFROGS, random_leapfrogs};
 use crate::hmc::leapfrog::{DIVERGENCE, Position, find_step_size};
 use crate::hmc::metric::{Metric, draw_momentum};
 use crate::rng::Stream;
 use crate::run::Step;
 use crate::run::markov::Kernel;
-
-/// Path lengths are uniform within this fraction around their mean.
-const PATH_JITTER: f64 = 0.2;
-/// The most leapfrog steps while the metric is unknown.
-const FIRST_LEAPFROGS: usize = 10;
 
 /// Paths of random length, with their step size and metric.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -33,7 +29,7 @@ pub(super) struct MclmcKernel {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct MclmcState {
     at: Position,
-    /// The direction, in the metric's round coordinates; empty before the first path.
+    /// The direction, in the metric's round coordinates.
     direction: Vec<f64>,
     /// Over the last path: the mean square of a step's energy error, per unknown.
     pub(super) error: f64,
@@ -60,13 +56,6 @@ impl MclmcKernel {
             metric: Metric::identity(settings.metric, dim),
             max_leapfrogs: settings.max_leapfrogs,
         }
-    }
-
-    /// A path of random length, in whole steps whose mean is that of the path.
-    fn leapfrogs(&self, rng: &mut Stream) -> usize {
-        let jitter = 1.0 + PATH_JITTER * (2.0 * rng.random::<f64>() - 1.0);
-        let steps = self.settings.path_length * jitter / self.step_size + rng.random::<f64>();
-        (steps as usize).clamp(1, self.max_leapfrogs)
     }
 
     fn path<T: DifferentiableDensity + ?Sized>(
@@ -152,7 +141,7 @@ impl<T: DifferentiableDensity + ?Sized> Kernel<T> for MclmcKernel {
             draw_direction(direction, rng);
         }
         moving.start(&self.metric, at, direction);
-        let leapfrogs = self.leapfrogs(rng);
+        let leapfrogs = random_leapfrogs(self.settings.path_length, self.step_size, self.max_leapfrogs, rng);
         let spent = target.evaluations().gradients;
         let path = self.path(target, moving, leapfrogs, rng)?;
         let evaluations = (target.evaluations().gradients - spent) as u32;
