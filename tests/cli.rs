@@ -259,7 +259,7 @@ fn infer_arguments<'a>(
         "--grid-points",
         "12",
     ];
-    if method == "mh" || method == "hmc" {
+    if !["mle", "map", "grid"].contains(&method) {
         arguments.extend(["--warmup", "60", "--draws", "50", "--chains", "2"]);
     }
     arguments
@@ -322,8 +322,17 @@ fn every_method_infers_from_a_run() {
     let folder = tempfile::tempdir().unwrap();
     for (method, pictures) in [
         ("mle", &["inference_mle_idx3.png", "mle_loss_idx3.png"][..]),
+        ("map", &["inference_map_idx3.png", "map_loss_idx3.png"]),
         ("mh", &["mcmc_posterior_idx3.png", "corner_idx3.png"]),
         ("hmc", &["mcmc_posterior_idx3.png", "corner_idx3.png"]),
+        ("nuts", &["mcmc_posterior_idx3.png", "corner_idx3.png"]),
+        ("mclmc", &["mcmc_posterior_idx3.png", "corner_idx3.png"]),
+        ("mala", &["mcmc_posterior_idx3.png", "corner_idx3.png"]),
+        ("chees", &["mcmc_posterior_idx3.png", "corner_idx3.png"]),
+        ("ensemble", &["mcmc_posterior_idx3.png", "corner_idx3.png"]),
+        ("smc", &["mcmc_posterior_idx3.png", "corner_idx3.png"]),
+        ("tempering", &["mcmc_posterior_idx3.png", "corner_idx3.png"]),
+        ("advi", &["mcmc_posterior_idx3.png", "corner_idx3.png"]),
         ("grid", &["grid_likelihood_idx3.png"]),
     ] {
         let out = folder.path().join(method);
@@ -368,12 +377,14 @@ fn every_method_infers_from_a_run() {
         }
         let draws = fs::read_to_string(out.join("draws.csv")).unwrap();
         let expected = match method {
-            "mle" => 4000,
+            "mle" | "map" => 4000,
             "grid" => 144,
+            // A chain for each walker.
+            "ensemble" => 1600,
             _ => 100,
         };
         assert!(
-            draws.starts_with("chain,draw,Omega_m,sigma_8,log_density"),
+            draws.starts_with("chain,Omega_m,sigma_8,log_density,log_weight,"),
             "{draws}"
         );
         assert_eq!(draws.lines().count(), expected + 1, "{method}");

@@ -19,6 +19,11 @@ pub trait Density: Send + Sync {
     /// may be more or fewer of them than unknowns.
     fn names(&self) -> &[String];
 
+    /// The names of the parameters alone, without the quantities kept with them.
+    fn parameters(&self) -> &[String] {
+        self.names()
+    }
+
     /// The log density in z (the Jacobian of the way to x included); `-inf` outside the support. Samplers
     /// take NaN and +inf for a failed evaluation, as they do `Recoverable`.
     ///

@@ -221,3 +221,24 @@ fn predictive_draws_follow_the_draws_of_a_run() {
     let other = instruments(3).posterior().unwrap();
     assert!(other.predictive(&run, 5).is_err());
 }
+
+#[test]
+fn gradients_are_checked_by_the_names_of_the_unknowns() {
+    model! {
+        struct Kept {}
+        a ~ Normal(0, 1);
+        keep twice = 2 * a;
+    }
+    model! {
+        struct Shares {}
+        share ~ Dirichlet(vec![1.0, 2.0, 3.0]);
+    }
+    let names = |check: GradientCheck| {
+        assert!(check.passed(), "{check}");
+        check.names
+    };
+    let kept = Kept {}.posterior().unwrap();
+    assert_eq!(names(check_gradient(&kept, 2, 0).unwrap()), ["a"]);
+    let shares = Shares {}.posterior().unwrap();
+    assert_eq!(names(check_gradient(&shares, 2, 0).unwrap()), ["z[0]", "z[1]"]);
+}

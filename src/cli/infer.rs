@@ -2,9 +2,13 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use armilla_models::likelihoods::{EvidenceBound, Reconstruction};
-use armilla_samplers::run::progress_bars;
+use armilla_samplers::prelude::*;
+use armilla_samplers::{export, run::progress_bars};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
@@ -16,18 +20,28 @@ use crate::pipeline::{
 };
 use crate::{Error, Result};
 
+/// The exit code of a program that was interrupted.
+const INTERRUPTED: i32 = 130;
+
 /// Infer the parameters behind one map of an HDF5 file with a trained flow.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
-    armilla infer --run runs/flow --data maps.h5 --index 3 --method hmc --out posterior\n  \
+    armilla infer --run runs/flow --data maps.h5 --index 3 --method nuts --out posterior\n  \
     armilla infer --run runs/flow --data maps.h5 --index 3 --method grid --grid-points 60 --out grid\n  \
     armilla infer --run runs/flow --data maps.h5 --index 3 --method mh --draws 5000 --out mh\n  \
     armilla infer --run runs/flow --data maps.h5 --index 3 --method mle --out mle --json\n\n\
     Methods:\n  \
-    mle   the maximum, with a normal approximation about it: seconds, first look\n  \
-    hmc   Hamiltonian Monte Carlo: uses gradients, for any number of parameters\n  \
-    mh    Metropolis–Hastings: needs no gradient\n  \
-    grid  every cell of a grid, then again where the mass is: up to three parameters\n\n\
+    mle, map   the most likely or most probable point, and a normal approximation about it: a first look\n  \
+    nuts       the no-U-turn sampler: uses gradients, tunes itself, for any number of parameters\n  \
+    hmc, mala, mclmc, chees\n             \
+    other samplers that use gradients; chees moves many chains in lock-step\n  \
+    mh         Metropolis–Hastings: needs no gradient\n  \
+    ensemble   walkers that stretch towards each other: needs no gradient, few parameters\n  \
+    smc        from the prior to the posterior through temperatures: several modes, evidence\n  \
+    tempering  chains at several temperatures that swap: several modes\n  \
+    advi       the closest normal distribution, with a check of its honesty\n  \
+    grid       every cell of a grid, then again where the mass is: up to three parameters, evidence\n\n\
+    Ctrl-C ends the sampling and keeps what was drawn; with --checkpoint the same command goes on from there.\n\n\
     The folder gets posterior.json, draws.csv and pictures. A likelihood of kind `evidence` bounds ln p(map | θ); \
     one of kind `reconstruction` is an unnormalised score whose width --temperature sets. Its noise is frozen by \
     --noise-key: the same seed and key give the same posterior.")]
@@ -46,19 +60,19 @@ pub(super) struct Infer {
     /// The folder for the results.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Draws per chain [default: mle 1000, mh 2000, hmc 500].
+    /// Draws per chain, walker or, for smc, run [default: by the method].
     #[arg(long, value_name = "N")]
     draws: Option<usize>,
-    /// Steps per chain that tune the sampler [default: mh 500, hmc 300].
+    /// Steps per chain that tune the sampler [default: by the method].
     #[arg(long, value_name = "N")]
     warmup: Option<usize>,
-    /// Chains (mh, hmc).
-    #[arg(long, value_name = "N", default_value_t = 4)]
-    chains: usize,
+    /// Chains [default: 4, chees 16].
+    #[arg(long, value_name = "N")]
+    chains: Option<usize>,
     /// Cells along each axis (grid).
     #[arg(long, value_name = "N", default_value_t = 40)]
     grid_points: usize,
-    /// Starts of the optimiser (mle).
+    /// Starts of the optimiser (mle, map).
     #[arg(long, value_name = "N", default_value_t = 4)]
     starts: usize,
     /// How the map is read.
@@ -76,6 +90,18 @@ pub(super) struct Infer {
     /// Freezes the noise.
     #[arg(long, value_name = "KEY", default_value_t = 0)]
     noise_key: u64,
+    /// Keep the run in this folder while it goes on, and go on with what is there.
+    #[arg(long, value_name = "DIR")]
+    checkpoint: Option<PathBuf>,
+    /// Stop after so many seconds, with what was drawn.
+    #[arg(long, value_name = "SECONDS")]
+    time_limit: Option<f64>,
+    /// Stop once every R̂ is under 1.01 and every parameter has so many effective draws.
+    #[arg(long, value_name = "N")]
+    until_ess: Option<f64>,
+    /// Write the draws in these formats too: JSON, GetDist chains, ArviZ InferenceData.
+    #[arg(long, value_enum, value_name = "FORMAT,…", value_delimiter = ',')]
+    export: Vec<Format>,
     /// The seed of the sampler.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -92,6 +118,16 @@ enum LikelihoodKind {
     Reconstruction,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// `run.json`: all that is known of the run.
+    Json,
+    /// `chain_1.txt`, …, `chain.paramnames` and `chain.ranges`.
+    Getdist,
+    /// `run.zarr`, a folder.
+    Zarr,
+}
+
 #[derive(Serialize)]
 struct Inferred<'a> {
     #[serde(flatten)]
@@ -105,7 +141,7 @@ impl Infer {
         let flow = TrainedFlow::load(&self.run)?;
         let observation = Observation::read(&self.data.data, &self.data.paths(), self.index, &flow)?;
         let mut settings = InferSettings::new(self.method, self.seed);
-        settings.chains = self.chains;
+        settings.chains = self.chains.unwrap_or(settings.chains);
         settings.grid_points = self.grid_points;
         settings.starts = self.starts;
         settings.draws = self.draws.unwrap_or(settings.draws);
@@ -117,16 +153,18 @@ impl Infer {
         spinner.finish_and_clear();
         let surrogate =
             surrogate.map_err(|e| Error::file(&self.data.data, format!("map {}: {e}", self.index)))?;
+        let options = self.options()?;
         let inference = infer_observation(
             &flow,
             &observation,
             &surrogate,
             &likelihood,
             &settings,
-            Some(progress_bars()),
+            &options,
         );
         let inference = inference?;
         inference.write(&mut folder)?;
+        self.export(&inference.run, &flow, &mut folder)?;
         inference.draw(&flow, &observation, &mut folder)?;
         let files = folder.keep();
         for warning in &inference.report.warnings {
@@ -152,6 +190,55 @@ impl Infer {
         let names = files.iter().filter_map(|file| file.file_name());
         let names: Vec<_> = names.map(|name| name.to_string_lossy()).collect();
         writeln!(out, "{}: {}", self.out.display(), names.join(", "))?;
+        Ok(())
+    }
+
+    /// How the run is watched, kept and ended.
+    fn options(&self) -> Result<RunOptions> {
+        let time_limit = self.time_limit.map(Duration::try_from_secs_f64).transpose();
+        let time_limit = time_limit.map_err(|_| {
+            Error::Invalid("--time-limit takes a positive number of seconds, such as 600".into())
+        })?;
+        let interrupt = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&interrupt);
+        let handler = move || {
+            // Who asks twice does not want to wait for the step to end.
+            if flag.swap(true, Ordering::Relaxed) {
+                std::process::exit(INTERRUPTED);
+            }
+        };
+        ctrlc::set_handler(handler)
+            .map_err(|e| Error::Invalid(format!("Ctrl-C cannot be handled: {e}")))?;
+        Ok(RunOptions {
+            until: self.until_ess.map(|ess| Converged {
+                ess,
+                ..Converged::default()
+            }),
+            time_limit,
+            interrupt: Some(interrupt),
+            checkpoint: self.checkpoint.as_ref().map(Checkpoint::new),
+            observer: Some(progress_bars()),
+            ..RunOptions::default()
+        })
+    }
+
+    fn export(&self, run: &Run, flow: &TrainedFlow, folder: &mut OutFolder) -> Result<()> {
+        for format in &self.export {
+            match format {
+                Format::Json => export::json::write(run, &folder.file("run.json"))?,
+                Format::Zarr => export::zarr::write(run, &folder.file("run.zarr"))?,
+                Format::Getdist => {
+                    for chain in 1..=run.chains.len() {
+                        folder.file(&format!("chain_{chain}.txt"));
+                    }
+                    folder.file("chain.paramnames");
+                    folder.file("chain.ranges");
+                    let ranges = &flow.card().parameters.0;
+                    let ranges: Vec<(f64, f64)> = ranges.iter().map(|range| (range.low, range.high)).collect();
+                    export::getdist::write(run, &ranges, &folder.path().join("chain"))?;
+                }
+            }
+        }
         Ok(())
     }
 

@@ -42,14 +42,15 @@ impl Inference {
     /// What cannot be drawn or written.
     pub fn draw(&self, flow: &TrainedFlow, observation: &Observation, folder: &mut OutFolder) -> Result<()> {
         self.draw_summary(flow, observation, folder)?;
-        if matches!(self.report.method, Method::Mh | Method::Hmc) {
+        if !self.report.method.is_optimiser() && self.report.method != Method::Grid {
             let values = columns(self);
+            let weights = self.weights();
             let plot = Corner {
                 names: &self.run.names,
                 posteriors: &[Posterior {
                     label: self.report.method.title(),
                     values: &values,
-                    weights: None,
+                    weights: weights.as_deref(),
                 }],
                 truth: observation.truth.as_deref(),
                 bounds: Some(&bounds(flow)),
@@ -72,7 +73,7 @@ impl Inference {
         let n = observation.index;
         let title = |what: &str| format!("{what}, map {n}");
         match self.report.method {
-            Method::Mle => {
+            Method::Mle | Method::Map => {
                 self.draw_estimate(flow, observation, &title(self.report.method.title()), folder)?;
                 let history = self
                     .run
@@ -90,12 +91,8 @@ impl Inference {
                         step: "iteration",
                         quantity: "−ln p(map | θ)",
                     };
-                    loss(&plot, folder.file(&format!("mle_loss_idx{n}.png")))?;
+                    loss(&plot, folder.file(&format!("{}_loss_idx{n}.png", self.report.method.name())))?;
                 }
-            }
-            Method::Mh | Method::Hmc => {
-                let picture = folder.file(&format!("mcmc_posterior_idx{n}.png"));
-                self.draw_histograms(observation, &title(self.report.method.title()), picture)?;
             }
             Method::Grid => {
                 let picture = folder.file(&format!("grid_likelihood_idx{n}.png"));
@@ -111,8 +108,18 @@ impl Inference {
                     _ => self.draw_histograms(observation, &title(self.report.method.title()), picture)?,
                 }
             }
+            _ => {
+                let picture = folder.file(&format!("mcmc_posterior_idx{n}.png"));
+                self.draw_histograms(observation, &title(self.report.method.title()), picture)?;
+            }
         }
         Ok(())
+    }
+
+    /// The weights of the draws, where they differ.
+    fn weights(&self) -> Option<Vec<f64>> {
+        let weighted = self.run.chains.iter().any(|chain| chain.log_weights.is_some());
+        weighted.then(|| self.run.weights())
     }
 
     fn draw_estimate(
@@ -131,10 +138,10 @@ impl Inference {
             .parameters
             .iter()
             .map(|p| ParameterRow {
-                name: &p.name,
+                name: &p.summary.name,
                 truth: p.truth,
                 estimate: p.estimate,
-                sd: Some(p.sd).filter(|sd| sd.is_finite()),
+                sd: Some(p.summary.sd).filter(|sd| sd.is_finite()),
             })
             .collect();
         let plot = plot::Inference {
@@ -148,7 +155,7 @@ impl Inference {
         };
         plot::inference(
             &plot,
-            folder.file(&format!("inference_mle_idx{}.png", observation.index)),
+            folder.file(&format!("inference_{}_idx{}.png", self.report.method.name(), observation.index)),
         )
     }
 
@@ -159,13 +166,13 @@ impl Inference {
         picture: std::path::PathBuf,
     ) -> Result<()> {
         let values = columns(self);
-        let weights = self.run.weights();
+        let weights = self.weights();
         let estimate: Vec<f64> = self.report.parameters.iter().map(|p| p.estimate).collect();
         let plot = Histograms {
             title,
             names: &self.run.names,
             values: &values,
-            weights: self.surface.is_some().then_some(&weights),
+            weights: weights.as_deref(),
             truth: observation.truth.as_deref(),
             estimate: Some(&estimate),
         };

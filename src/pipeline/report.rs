@@ -1,16 +1,13 @@
 //! Put an inference into numbers, files and a table.
 
-use std::io::Write;
-
 use armilla_samplers::Run;
-use armilla_samplers::run::Evaluations;
+use armilla_samplers::export::csv;
+use armilla_samplers::run::{Evaluations, ParameterSummary};
 use serde::Serialize;
 
 use super::trained::write_json;
 use super::{InferSettings, Inference, LikelihoodSettings, Method, OutFolder};
 use crate::Result;
-use crate::atomic::{cannot_write, write_atomically};
-use crate::error::Error;
 
 /// An inference in numbers: the content of `posterior.json`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -58,31 +55,14 @@ pub struct Report {
 /// One parameter of an inference.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ParameterReport {
-    /// Its name.
-    pub name: String,
+    /// Its name, moments, quantiles and diagnostics.
+    #[serde(flatten)]
+    pub summary: ParameterSummary,
     /// Its true value, where it is known.
     #[serde(rename = "true")]
     pub truth: Option<f64>,
-    /// The most likely value for a maximum likelihood, else the posterior mean.
+    /// The best point of an optimiser, else the posterior mean.
     pub estimate: f64,
-    /// The mean of the draws.
-    pub mean: f64,
-    /// Their standard deviation.
-    pub sd: f64,
-    /// The 5 % quantile.
-    pub q05: f64,
-    /// The 16 % quantile.
-    pub q16: f64,
-    /// The median.
-    pub q50: f64,
-    /// The 84 % quantile.
-    pub q84: f64,
-    /// The 95 % quantile.
-    pub q95: f64,
-    /// Rank-normalised split R̂ of Markov chains.
-    pub rhat: Option<f64>,
-    /// Effective sample size of Markov chains.
-    pub ess: Option<f64>,
 }
 
 impl Report {
@@ -93,19 +73,10 @@ impl Report {
             .parameters
             .into_iter()
             .enumerate()
-            .map(|(i, p)| ParameterReport {
-                name: p.name,
+            .map(|(i, summary)| ParameterReport {
                 truth: truth.map(|truth| truth[i]),
-                estimate: best.map_or(p.mean, |best| best[i]),
-                mean: p.mean,
-                sd: p.sd,
-                q05: p.q05,
-                q16: p.q16,
-                q50: p.q50,
-                q84: p.q84,
-                q95: p.q95,
-                rhat: p.rhat,
-                ess: p.ess,
+                estimate: best.map_or(summary.mean, |best| best[i]),
+                summary,
             });
         Self {
             method: settings.method,
@@ -130,25 +101,26 @@ impl Report {
 
     /// The table of true values, estimates, errors and standard deviations.
     pub fn table(&self) -> String {
-        let markov = self.parameters.iter().any(|p| p.rhat.is_some());
+        let markov = self.parameters.iter().any(|p| p.summary.rhat.is_some());
         let mut head = vec!["parameter", "true", "estimated", "error", "sd", "16%", "84%"];
         if markov {
             head.extend(["R̂", "ESS"]);
         }
         let mut rows = vec![head.into_iter().map(str::to_owned).collect()];
         for p in &self.parameters {
-            let show = |x| number(x, p.sd);
+            let ParameterSummary { name, sd, q16, q84, .. } = &p.summary;
+            let show = |x| number(x, *sd);
             let error = p.truth.map(|truth| p.estimate - truth);
             let mut row = vec![
-                p.name.clone(),
+                name.clone(),
                 p.truth.map_or("–".into(), show),
                 show(p.estimate),
                 error.map_or("–".into(), |e| {
                     if e > 0.0 { format!("+{}", show(e)) } else { show(e) }
                 }),
-                show(p.sd),
-                show(p.q16),
-                show(p.q84),
+                show(*sd),
+                show(*q16),
+                show(*q84),
             ];
             if markov {
                 row.extend(diagnostics(p));
@@ -167,40 +139,7 @@ impl Inference {
     /// Files that cannot be written.
     pub fn write(&self, folder: &mut OutFolder) -> Result<()> {
         write_json(&folder.file("posterior.json"), &self.report)?;
-        let path = folder.file("draws.csv");
-        write_atomically(&path, |out| {
-            self.write_draws(out)
-                .map_err(|e| Error::file(&path, cannot_write(&e)))
-        })
-    }
-
-    fn write_draws(&self, out: &mut impl Write) -> std::io::Result<()> {
-        let weighted = self.run.chains.iter().any(|chain| chain.log_weights.is_some());
-        write!(out, "chain,draw")?;
-        for name in &self.run.names {
-            if name.contains([',', '"', '\n']) {
-                write!(out, ",\"{}\"", name.replace('"', "\"\""))?;
-            } else {
-                write!(out, ",{name}")?;
-            }
-        }
-        writeln!(out, ",log_density{}", if weighted { ",weight" } else { "" })?;
-        let mut weights = self.run.weights().into_iter();
-        for (c, chain) in self.run.chains.iter().enumerate() {
-            let rows = chain.draws.chunks_exact(self.run.dim().max(1));
-            for (d, (row, log_density)) in rows.zip(&chain.log_density).enumerate() {
-                write!(out, "{c},{d}")?;
-                for value in row {
-                    write!(out, ",{value}")?;
-                }
-                write!(out, ",{log_density}")?;
-                match weights.next().filter(|_| weighted) {
-                    Some(weight) => writeln!(out, ",{weight:e}")?,
-                    None => writeln!(out)?,
-                }
-            }
-        }
-        Ok(())
+        Ok(csv::write(&self.run, &folder.file("draws.csv"))?)
     }
 }
 
@@ -208,8 +147,8 @@ impl Inference {
 pub(super) fn diagnostics(p: &ParameterReport) -> [String; 2] {
     let none = || "–".to_owned();
     [
-        p.rhat.map_or_else(none, |rhat| format!("{rhat:.3}")),
-        p.ess.map_or_else(none, |ess| format!("{ess:.0}")),
+        p.summary.rhat.map_or_else(none, |rhat| format!("{rhat:.3}")),
+        p.summary.ess.map_or_else(none, |ess| format!("{ess:.0}")),
     ]
 }
 

@@ -134,7 +134,7 @@ pub fn check_gradient_at<T: DifferentiableDensity + ?Sized>(
     zs: Points<'_>,
 ) -> Result<GradientCheck, SampleError> {
     let place = |z: &[f64]| {
-        let mut x = vec![0.0; z.len()];
+        let mut x = vec![0.0; density.names().len()];
         density.to_physical(z, &mut x);
         join(density.names(), &x)
     };
@@ -143,7 +143,13 @@ pub fn check_gradient_at<T: DifferentiableDensity + ?Sized>(
         both: &|z, gradient| density.value_and_gradient(z, gradient),
         place: &place,
     };
-    function.check(density.names().to_vec(), zs)
+    // A vector under a constraint has fewer unknowns than numbers.
+    let names = if density.parameters().len() == density.dim() {
+        density.parameters().to_vec()
+    } else {
+        (0..density.dim()).map(|i| format!("z[{i}]")).collect()
+    };
+    function.check(names, zs)
 }
 
 /// As [`check_gradient`], of a likelihood alone at points x in physical units. The parameters are called

@@ -49,11 +49,6 @@ impl<M: Model> ModelPosterior<M> {
         &self.model
     }
 
-    /// The names of the unknowns alone, in physical units.
-    pub fn parameters(&self) -> &[String] {
-        &self.structure.names[..self.structure.parameters]
-    }
-
     /// The names of the observations.
     pub fn observations(&self) -> &[String] {
         &self.structure.observations
@@ -177,6 +172,10 @@ impl<M: Model> Density for ModelPosterior<M> {
 
     fn names(&self) -> &[String] {
         &self.structure.names
+    }
+
+    fn parameters(&self) -> &[String] {
+        &self.structure.names[..self.structure.parameters]
     }
 
     fn log_density(&self, z: &[f64]) -> Result<f64, EvalError> {

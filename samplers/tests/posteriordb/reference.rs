@@ -19,9 +19,9 @@ pub struct Reference {
 impl Reference {
     /// Nothing, and a visible message, where there are no reference data.
     pub fn load(name: &str) -> Option<Self> {
-        let root = match std::env::var_os("ARMILLA_REFERENCE_DATA") {
-            Some(root) => PathBuf::from(root),
-            None => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"),
+        let Some(root) = data() else {
+            eprintln!("skipped: no reference data; set ARMILLA_REFERENCE_DATA to their folder");
+            return None;
         };
         let folder = root.join("posteriordb").join(name);
         if !folder.is_dir() {
@@ -53,20 +53,31 @@ impl Reference {
     }
 }
 
-/// The numbers of an npy file, version 1, little-endian f8 in C order.
+/// The numbers of an npy file, version 1, little-endian f8 or f4 in C order.
 fn read_npy(bytes: &[u8]) -> Vec<f64> {
     assert_eq!(bytes[..8], *b"\x93NUMPY\x01\x00");
     let header = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
     let (header, numbers) = bytes[10..].split_at(header);
     let header = String::from_utf8_lossy(header);
-    assert!(
-        header.contains("'<f8'") && header.contains("'fortran_order': False"),
-        "{header}"
-    );
-    numbers
-        .chunks_exact(8)
-        .map(|number| f64::from_le_bytes(number.try_into().unwrap()))
-        .collect()
+    assert!(header.contains("'fortran_order': False"), "{header}");
+    if header.contains("'<f4'") {
+        let (numbers, _) = numbers.as_chunks();
+        return numbers.iter().map(|&number| f64::from(f32::from_le_bytes(number))).collect();
+    }
+    assert!(header.contains("'<f8'"), "{header}");
+    let (numbers, _) = numbers.as_chunks();
+    numbers.iter().map(|&number| f64::from_le_bytes(number)).collect()
+}
+
+/// The folder of the reference data: named, or beside the repository.
+pub fn data() -> Option<PathBuf> {
+    if let Some(root) = std::env::var_os("ARMILLA_REFERENCE_DATA") {
+        return Some(PathBuf::from(root));
+    }
+    // The package that this file is compiled into is the repository's, or one in it.
+    let roots = ["../shared/data", "../../shared/data"];
+    let mut roots = roots.iter().map(|root| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(root));
+    roots.find(|root| root.is_dir())
 }
 
 type Loaded<M> = Option<(Reference, ModelPosterior<M>)>;
@@ -137,4 +148,14 @@ pub fn mesquite() -> Loaded<Mesquite> {
         density: data.get("density"),
         group: data.get("group"),
     })
+}
+
+/// The first observation of the two moons of sbibm, and draws of its posterior.
+pub fn two_moons() -> Option<([f64; 2], Vec<Vec<f64>>)> {
+    let folder = data()?.join("sbibm/two_moons/observation_1");
+    let read = |file| Some(read_npy(&std::fs::read(folder.join(file)).ok()?));
+    let observation = read("observation.npy")?;
+    let draws = read("reference_posterior.npy")?;
+    let draws = draws.chunks_exact(2).map(<[f64]>::to_vec).collect();
+    Some(([observation[0], observation[1]], draws))
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use armilla_models::likelihoods::EvidenceBound;
 use armilla_models::train::Event;
-use armilla_samplers::run::{Event as RunEvent, Observer};
+use armilla_samplers::run::{Event as RunEvent, Observer, RunOptions};
 
 pub use report::{Comparison, DemoReport, Seconds};
 
@@ -157,13 +157,16 @@ pub fn demo(
                 });
             }
         });
-        Some(report)
+        RunOptions {
+            observer: Some(report),
+            ..RunOptions::default()
+        }
     };
     observe(DemoProgress::Stage("exact"));
     let map: Vec<f64> = observation.map.iter().map(|&x| f64::from(x)).collect();
     let likelihood = LognormalField::new(settings.slab)?.observe(&map)?;
     let on_grid = InferSettings::new(Method::Grid, settings.seed);
-    let exact = infer(prior, likelihood, observation.truth.as_deref(), &on_grid, watch())?;
+    let exact = infer(prior, likelihood, observation.truth.as_deref(), &on_grid, &watch())?;
     let by_method = |method: Method| -> Result<Inference> {
         observe(DemoProgress::Stage(method.name()));
         let how = InferSettings::new(method, settings.seed);
@@ -173,7 +176,7 @@ pub fn demo(
             &surrogate,
             &settings.likelihood,
             &how,
-            watch(),
+            &watch(),
         )
     };
     let (mle, mh) = (by_method(Method::Mle)?, by_method(Method::Mh)?);
@@ -245,7 +248,7 @@ fn draw_fields(
     inference: &Inference,
     folder: &mut OutFolder,
 ) -> Result<()> {
-    let mean: Vec<f64> = inference.report.parameters.iter().map(|p| p.mean).collect();
+    let mean: Vec<f64> = inference.report.parameters.iter().map(|p| p.summary.mean).collect();
     let side = flow.card().side;
     let generated = flow.generate(&mean, 4, inference.report.seed)?;
     let title = format!("Observation, map {}", observation.index);

@@ -66,9 +66,9 @@ pub(super) fn compare(exact: &Report, report: &Report) -> Vec<Comparison> {
     pairs
         .map(|(exact, p)| Comparison {
             method: report.method,
-            name: p.name.clone(),
-            bias: (p.mean - exact.mean) / exact.sd,
-            sd_ratio: p.sd / exact.sd,
+            name: p.summary.name.clone(),
+            bias: (p.summary.mean - exact.summary.mean) / exact.summary.sd,
+            sd_ratio: p.summary.sd / exact.summary.sd,
         })
         .collect()
 }
@@ -101,10 +101,10 @@ impl DemoReport {
                 let name = if k == 0 { "exact" } else { report.method.name() };
                 rows.push(vec![
                     first(name.to_owned()),
-                    p.name.clone(),
-                    p.truth.map_or("–".into(), |truth| number(truth, p.sd)),
-                    number(p.mean, p.sd),
-                    number(p.sd, p.sd),
+                    p.summary.name.clone(),
+                    p.truth.map_or("–".into(), |truth| number(truth, p.summary.sd)),
+                    number(p.summary.mean, p.summary.sd),
+                    number(p.summary.sd, p.summary.sd),
                     of_method(format!("{:+.2}", against.bias)),
                     of_method(format!("{:.2}", against.sd_ratio)),
                     rhat,
