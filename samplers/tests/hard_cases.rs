@@ -1,0 +1,71 @@
+//! Hold the library to what is rare: heavy tails, constants, single precision, single draws, foreign folders.
+
+use armilla_samplers::prelude::*;
+
+/// A measurement of one number, with its error.
+struct Measured(f64, f64);
+
+impl Likelihood for Measured {
+    fn dim(&self) -> usize {
+        1
+    }
+    fn log_likelihood(&self, x: &[f64]) -> Result<f64, EvalError> {
+        Ok(-0.5 * ((x[0] - self.0) / self.1).powi(2))
+    }
+}
+
+impl DifferentiableLikelihood for Measured {
+    fn value_and_gradient(&self, x: &[f64], gradient: &mut [f64]) -> Result<f64, EvalError> {
+        gradient[0] = (self.0 - x[0]) / self.1.powi(2);
+        self.log_likelihood(x)
+    }
+}
+
+/// A likelihood that knows nothing of so many numbers.
+struct Ignorant(usize);
+
+impl Likelihood for Ignorant {
+    fn dim(&self) -> usize {
+        self.0
+    }
+    fn log_likelihood(&self, _x: &[f64]) -> Result<f64, EvalError> {
+        Ok(0.0)
+    }
+}
+
+impl DifferentiableLikelihood for Ignorant {
+    fn value_and_gradient(&self, _x: &[f64], gradient: &mut [f64]) -> Result<f64, EvalError> {
+        gradient.fill(0.0);
+        Ok(0.0)
+    }
+}
+
+fn normal<L: Likelihood>(likelihood: L) -> Posterior<L> {
+    let prior = Prior::new().with("x", Normal::new(0.0, 1.0).unwrap()).unwrap();
+    Posterior::new(prior, likelihood).unwrap()
+}
+
+#[test]
+fn draws_from_heavy_tails_are_not_cut_off() {
+    // A posterior 300 scales off the centre of its prior.
+    let prior = Prior::new().with("x", Cauchy::new(0.0, 1.0).unwrap()).unwrap();
+    let posterior = Posterior::new(prior, Measured(300.0, 20.0)).unwrap();
+    // ∫ by the trapezoidal rule, exact for what is so smooth.
+    let density = |i: i32| {
+        posterior
+            .log_density_physical(&[300.0 + f64::from(i)])
+            .unwrap()
+            .exp()
+    };
+    let evidence = (-200..=200).map(density).sum::<f64>().ln();
+    let options = RunOptions {
+        draws: 4000,
+        ..RunOptions::default()
+    };
+    let run = Smc::default().sample(&posterior, &options).unwrap();
+    let (found, error) = (run.log_evidence.unwrap(), run.log_evidence_error.unwrap());
+    assert!(
+        (found - evidence).abs() < 5.0 * error,
+        "{found} ± {error} for {evidence}"
+    );
+}
