@@ -69,3 +69,29 @@ fn draws_from_heavy_tails_are_not_cut_off() {
         "{found} ± {error} for {evidence}"
     );
 }
+
+model! {
+    /// Normal numbers of unknown mean, of which twice the mean is kept.
+    pub struct Kept {
+        /// The numbers.
+        y: Vec<f64>
+    }
+    mu ~ Normal(0, 1);
+    keep twice = 2 * mu;
+    y[j in 0..y.len()] ~ Normal(mu, 1);
+}
+
+#[test]
+fn gradients_are_checked_where_draws_have_more_numbers_than_z() {
+    let prior = Prior::new().with_vector("w", Dirichlet::new([1.0, 2.0, 3.0]).unwrap());
+    let fractions = Posterior::new(prior.unwrap(), Ignorant(3)).unwrap();
+    let check = check_gradient(&fractions, 2, 1).unwrap();
+    assert!(check.passed() && check.names == ["z[0]", "z[1]"], "{check}");
+    assert!(check.points[0].place.contains("w[2] = "), "{check}");
+    let kept = Kept { y: vec![1.0, 2.0] }.posterior().unwrap();
+    let check = check_gradient(&kept, 2, 1).unwrap();
+    assert!(
+        check.passed() && check.points[0].place.contains("twice = "),
+        "{check}"
+    );
+}

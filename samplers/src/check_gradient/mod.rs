@@ -24,7 +24,7 @@ const NEGLIGIBLE: f64 = 1e-3;
 /// What [`check_gradient`] found; printed, a table with the verdict in words on top.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GradientCheck {
-    /// The names of the parameters.
+    /// The names of the parameters; `z[0]`, `z[1]`, … where a draw has more or fewer numbers than z.
     pub names: Vec<String>,
     /// One report for each point.
     pub points: Vec<PointCheck>,
@@ -134,16 +134,22 @@ pub fn check_gradient_at<T: DifferentiableDensity + ?Sized>(
     zs: Points<'_>,
 ) -> Result<GradientCheck, SampleError> {
     let place = |z: &[f64]| {
-        let mut x = vec![0.0; z.len()];
+        let mut x = vec![0.0; density.names().len()];
         density.to_physical(z, &mut x);
         join(density.names(), &x)
+    };
+    // Derivatives are in z: where there are more or fewer names than that, no name is of one of them.
+    let names = if density.names().len() == density.dim() {
+        density.names().to_vec()
+    } else {
+        (0..density.dim()).map(|i| format!("z[{i}]")).collect()
     };
     let function = Function {
         value: &|z| density.log_density(z),
         both: &|z, gradient| density.value_and_gradient(z, gradient),
         place: &place,
     };
-    function.check(density.names().to_vec(), zs)
+    function.check(names, zs)
 }
 
 /// As [`check_gradient`], of a likelihood alone at points x in physical units. The parameters are called
