@@ -95,3 +95,34 @@ fn gradients_are_checked_where_draws_have_more_numbers_than_z() {
         "{check}"
     );
 }
+
+#[test]
+fn constants_are_not_judged() {
+    // The first number of the factor of a correlation is 1.
+    let prior = Prior::new().with_vector("L", LkjCholesky::new(2, 2.0).unwrap());
+    let posterior = Posterior::new(prior.unwrap(), Ignorant(3)).unwrap();
+    let options = RunOptions {
+        draws: 3000,
+        until: Some(Converged::default()),
+        ..RunOptions::default()
+    };
+    let run = Nuts::default().sample(&posterior, &options).unwrap();
+    assert_eq!(run.stop, StopReason::Converged);
+    let summary = run.summary();
+    assert!(summary.parameters[0].rhat.is_none() && summary.parameters[0].mean == 1.0);
+    assert_eq!(summary.warnings, Vec::<String>::new());
+    // A chain that is stuck is another matter: nothing varies.
+    let mut stuck = run;
+    stuck.chains.truncate(1);
+    let first = stuck.chains[0].draws[..3].to_vec();
+    for draw in stuck.chains[0].draws.chunks_exact_mut(3) {
+        draw.copy_from_slice(&first);
+    }
+    let warnings = stuck.summary().warnings.join("\n");
+    for name in ["L[0]", "L[1]", "L[2]"] {
+        assert!(
+            warnings.contains(&format!("{name} cannot be judged")),
+            "{warnings}"
+        );
+    }
+}

@@ -396,17 +396,16 @@ impl<T: Density + ?Sized, P: Process<T>> Engine<'_, T, P> {
     fn converged(&self, workers: &[Worker<P::State>], draws: usize, wanted: Converged) -> bool {
         let dim = self.target.names().len();
         let (mut rhat, mut ess) = (1.0_f64, f64::INFINITY);
-        for index in 0..dim {
-            let column = |chain: &Chain| -> Vec<f64> {
-                chain.draws.iter().skip(index).step_by(dim).copied().collect()
-            };
-            let chains: Vec<Vec<f64>> = workers
-                .iter()
-                .flat_map(|worker| worker.chains.iter().map(column))
-                .collect();
+        let column = |index: usize| -> Vec<Vec<f64>> {
+            let chains = workers.iter().flat_map(|worker| &worker.chains);
+            chains.map(|chain| chain.column(index, dim)).collect()
+        };
+        let columns: Vec<Vec<Vec<f64>>> = (0..dim).map(column).collect();
+        let fixed = diagnostics::fixed(&columns);
+        for (chains, _) in columns.iter().zip(fixed).filter(|(_, fixed)| !fixed) {
             // What cannot be judged has not converged.
-            rhat = rhat.max(diagnostics::rhat(&chains).unwrap_or(f64::INFINITY));
-            for judged in [diagnostics::ess_bulk(&chains), diagnostics::ess_tail(&chains)] {
+            rhat = rhat.max(diagnostics::rhat(chains).unwrap_or(f64::INFINITY));
+            for judged in [diagnostics::ess_bulk(chains), diagnostics::ess_tail(chains)] {
                 ess = ess.min(judged.unwrap_or(0.0));
             }
         }

@@ -116,6 +116,11 @@ impl Chain {
     }
 
     /// The mean probability of acceptance over the draws.
+    /// Number `index` of every draw of `dim`.
+    pub(crate) fn column(&self, index: usize, dim: usize) -> Vec<f64> {
+        self.draws.iter().skip(index).step_by(dim).copied().collect()
+    }
+
     pub fn acceptance(&self) -> Option<f64> {
         let sum: f64 = self.steps.iter().map(|step| step.acceptance).sum();
         (!self.steps.is_empty()).then(|| sum / self.steps.len() as f64)
@@ -262,8 +267,7 @@ impl Run {
     pub fn parameter(&self, index: usize) -> Vec<Vec<f64>> {
         let dim = self.dim();
         assert!(index < dim, "there is no parameter {index}: the run has {dim}");
-        let column = |chain: &Chain| chain.draws.iter().skip(index).step_by(dim).copied().collect();
-        self.chains.iter().map(column).collect()
+        self.chains.iter().map(|chain| chain.column(index, dim)).collect()
     }
 
     /// Means, quantiles, diagnostics and warnings.

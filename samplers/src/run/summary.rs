@@ -168,7 +168,9 @@ impl Summary {
             ));
         }
         let needed = ESS_PER_CHAIN * self.chains as f64;
-        for parameter in &self.parameters {
+        let columns: Vec<Vec<Vec<f64>>> = (0..run.dim()).map(|index| run.parameter(index)).collect();
+        let fixed = diagnostics::fixed(&columns);
+        for (parameter, _) in self.parameters.iter().zip(fixed).filter(|(_, fixed)| !fixed) {
             let name = &parameter.name;
             match parameter.rhat {
                 None => self
