@@ -126,3 +126,34 @@ fn constants_are_not_judged() {
         );
     }
 }
+
+#[test]
+fn runs_are_recognised_in_single_precision() {
+    /// Its value comes in single precision where a gradient is asked for.
+    struct Single;
+    impl Likelihood for Single {
+        fn dim(&self) -> usize {
+            1
+        }
+        fn log_likelihood(&self, x: &[f64]) -> Result<f64, EvalError> {
+            Ok(-0.5 * (x[0] - 3.0).powi(2) - 1234.5)
+        }
+    }
+    impl DifferentiableLikelihood for Single {
+        fn value_and_gradient(&self, x: &[f64], gradient: &mut [f64]) -> Result<f64, EvalError> {
+            gradient[0] = 3.0 - x[0];
+            Ok(f64::from(self.log_likelihood(x)? as f32))
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for draws in [20, 40] {
+        let options = RunOptions {
+            warmup: 50,
+            draws,
+            checkpoint: Some(Checkpoint::new(folder.path())),
+            ..RunOptions::default()
+        };
+        let run = Nuts::default().sample(&normal(Single), &options).unwrap();
+        assert_eq!(run.len(), 4 * draws);
+    }
+}

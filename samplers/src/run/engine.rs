@@ -20,6 +20,10 @@ use crate::rng::{Purpose, Stream, stream};
 const FIRST_JUDGED: usize = 100;
 
 /// A sampler taken apart into independent workers, each a state that can be written down and a step that
+/// By how much, relative to it, the log density at a point may have changed since the run was begun: values in
+/// single precision may depend on whether a gradient or a batch was asked for; another target is further off.
+const SAME_DENSITY: f64 = 1e-5;
+
 /// moves it on. A worker owns one chain, several that move together, or none but its state.
 pub(crate) trait Process<T: ?Sized>: Sync {
     /// All that one step hands to the next, tuned settings included.
@@ -241,7 +245,7 @@ impl<T: Density + ?Sized, P: Process<T>> Engine<'_, T, P> {
             return Ok(());
         };
         let found = self.target.log_density(z)?;
-        let close = (found - expected).abs() <= 1e-9 * (1.0 + expected.abs());
+        let close = (found - expected).abs() <= SAME_DENSITY * (1.0 + expected.abs());
         if close || found == expected {
             return Ok(());
         }
