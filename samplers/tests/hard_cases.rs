@@ -157,3 +157,21 @@ fn runs_are_recognised_in_single_precision() {
         assert_eq!(run.len(), 4 * draws);
     }
 }
+
+#[test]
+fn a_folder_of_others_is_not_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("other.zarr");
+    std::fs::create_dir(&path).unwrap();
+    std::fs::write(path.join(".zgroup"), r#"{"zarr_format": 2}"#).unwrap();
+    let run = Grid::new(5)
+        .sample(&normal(Ignorant(1)), &RunOptions::default())
+        .unwrap();
+    let error = armilla_samplers::export::zarr::write(&run, &path)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("not written by this program") && path.join(".zgroup").exists(),
+        "{error}"
+    );
+}
