@@ -175,3 +175,16 @@ fn a_folder_of_others_is_not_replaced() {
         "{error}"
     );
 }
+
+#[test]
+fn vectors_that_cannot_be_drawn_are_no_prior() {
+    assert!(Ordered::new(Flat::<f64>::of(), 2).is_err());
+    assert!(Ordered::new(Poisson::new(3.0).unwrap(), 2).is_err());
+    let error = Prior::new()
+        .with_vector("o", Ordered::of(Flat::<f64>::of(), 2))
+        .unwrap_err();
+    assert!(
+        error.to_string().starts_with("o ~ Ordered") && error.to_string().contains("normalised"),
+        "{error}"
+    );
+}
