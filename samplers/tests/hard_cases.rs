@@ -188,3 +188,28 @@ fn vectors_that_cannot_be_drawn_are_no_prior() {
         "{error}"
     );
 }
+
+#[test]
+fn a_single_draw_proves_no_fit() {
+    let options = RunOptions {
+        chains: 1,
+        draws: 1,
+        ..RunOptions::default()
+    };
+    let run = Advi::default()
+        .sample(&normal(Measured(1.0, 0.5)), &options)
+        .unwrap();
+    let fit = run.variational.as_ref().unwrap();
+    assert!(
+        fit.pareto_k == Some(f64::INFINITY) && fit.elbo_se.is_nan(),
+        "{fit:?}"
+    );
+    assert_eq!(run.log_evidence, None);
+    assert!(
+        run.warnings
+            .iter()
+            .any(|warning| warning.contains("too few draws")),
+        "{:?}",
+        run.warnings
+    );
+}

@@ -178,7 +178,7 @@ pub struct Variational {
     /// The evidence lower bound, estimated from the draws: ln ∫ p(data | x) p(x) dx is at least this.
     #[serde(with = "real")]
     pub elbo: f64,
-    /// Its standard error.
+    /// Its standard error; NaN of a single draw.
     #[serde(with = "real")]
     pub elbo_se: f64,
     /// The shape k̂ of the tail of the importance ratios: above 0.7 the fit cannot be trusted. Minus infinity

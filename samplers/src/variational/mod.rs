@@ -145,7 +145,7 @@ impl Advi {
         run.variational = Some(Variational {
             // Of the normal cut to where there is a density, whose mass that is.
             elbo: mean + (held / n).ln(),
-            elbo_se: (scatter / (held - 1.0).max(1.0) / held).sqrt(),
+            elbo_se: (scatter / (held - 1.0) / held).sqrt(),
             pareto_k,
         });
         let limit = pareto_k_limit(ratios.len());
