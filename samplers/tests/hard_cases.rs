@@ -213,3 +213,49 @@ fn a_single_draw_proves_no_fit() {
         run.warnings
     );
 }
+
+#[test]
+fn messages_say_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let sample = |path: &std::path::Path| {
+        let options = RunOptions {
+            warmup: 10,
+            draws: 10,
+            checkpoint: Some(Checkpoint::new(path)),
+            ..RunOptions::default()
+        };
+        let run = Mala::default().sample(&normal(Measured(0.0, 1.0)), &options);
+        run.map_err(|error| error.to_string())
+    };
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let error = sample(&file).unwrap_err();
+    assert!(
+        error.ends_with("file: this is a file: give a folder to keep the run in"),
+        "{error}"
+    );
+    let run = folder.path().join("run");
+    sample(&run).unwrap();
+    std::fs::remove_file(run.join("chain-1.csv")).unwrap();
+    let error = sample(&run).unwrap_err();
+    assert!(
+        error.contains("chain-1.csv") && error.ends_with("delete the folder"),
+        "{error}"
+    );
+    std::fs::write(run.join("run.json"), "{").unwrap();
+    let error = sample(&run).unwrap_err();
+    assert!(
+        error.contains("run.json: no record of a run") && error.ends_with("delete the folder"),
+        "{error}"
+    );
+    // Cells of a grid are no draws from the prior.
+    let error = Grid::new(5)
+        .sample(&normal(Measured(f64::NAN, 1.0)), &RunOptions::default())
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("no point with a finite log density among 5 tries"),
+        "{error}"
+    );
+}
