@@ -259,3 +259,15 @@ fn messages_say_what_to_do() {
         "{error}"
     );
 }
+
+#[test]
+fn an_evidence_without_error_reads_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut run = Grid::new(5)
+        .sample(&normal(Ignorant(1)), &RunOptions::default())
+        .unwrap();
+    run.log_evidence_error = Some(f64::INFINITY);
+    let path = folder.path().join("run.json");
+    armilla_samplers::export::json::write(&run, &path).unwrap();
+    assert_eq!(armilla_samplers::export::json::read(&path).unwrap(), run);
+}

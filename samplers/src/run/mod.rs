@@ -212,6 +212,7 @@ pub struct Run {
     pub log_evidence: Option<f64>,
     /// One standard deviation of the log evidence, where the method can tell.
     pub log_evidence_error: Option<f64>,
+    #[serde(with = "real")]
     /// What the sampler itself has to say against its result.
     pub warnings: Vec<String>,
 }
