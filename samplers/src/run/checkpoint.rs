@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::engine::Worker;
 use super::options::Checkpoint;
 use super::table;
+use super::worker::Worker;
 use super::{Chain, Evaluations, RunOptions};
 use crate::density::Density;
 use crate::error::SampleError;

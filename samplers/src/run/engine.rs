@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::checkpoint::{Folder, Identity};
 use super::options::{Converged, Event, Progress};
+use super::worker::Worker;
 use super::{Chain, Evaluations, Run, RunOptions, StopReason};
 use crate::density::{Counted, Density};
 use crate::diagnostics;
@@ -19,11 +20,11 @@ use crate::rng::{Purpose, Stream, stream};
 /// Chains are first judged at this many draws, then at a quarter more each time.
 const FIRST_JUDGED: usize = 100;
 
-/// A sampler taken apart into independent workers, each a state that can be written down and a step that
 /// By how much, relative to it, the log density at a point may have changed since the run was begun: values in
 /// single precision may depend on whether a gradient or a batch was asked for; another target is further off.
 const SAME_DENSITY: f64 = 1e-5;
 
+/// A sampler taken apart into independent workers, each a state that can be written down and a step that
 /// moves it on. A worker owns one chain, several that move together, or none but its state.
 pub(crate) trait Process<T: ?Sized>: Sync {
     /// All that one step hands to the next, tuned settings included.
@@ -72,40 +73,6 @@ pub(crate) trait Process<T: ?Sized>: Sync {
     /// A point that the state holds with its log density, to recognise the target by.
     fn position<'s>(&self, _state: &'s Self::State) -> Option<(&'s [f64], f64)> {
         None
-    }
-}
-
-/// A worker between its steps. What it has spent is in `evaluations` when it rests.
-pub(super) struct Worker<S> {
-    pub(super) index: usize,
-    pub(super) state: S,
-    pub(super) rng: Stream,
-    pub(super) chains: Vec<Chain>,
-    pub(super) evaluations: Evaluations,
-    /// Of each chain: the draws that are safe on disk, and the bytes they take there.
-    pub(super) written: Vec<(usize, u64)>,
-    divergences: usize,
-    fatal: Option<String>,
-}
-
-impl<S> Worker<S> {
-    pub(super) fn new(
-        index: usize,
-        state: S,
-        rng: Stream,
-        chains: Vec<Chain>,
-        evaluations: Evaluations,
-    ) -> Self {
-        Self {
-            index,
-            state,
-            rng,
-            evaluations,
-            written: vec![(0, 0); chains.len()],
-            divergences: chains.iter().map(Chain::divergences).sum(),
-            chains,
-            fatal: None,
-        }
     }
 }
 

@@ -8,6 +8,7 @@ mod progress_bar;
 mod real;
 mod summary;
 pub(crate) mod table;
+mod worker;
 
 use serde::{Deserialize, Serialize};
 
@@ -115,12 +116,12 @@ impl Chain {
         self.steps.push(step);
     }
 
-    /// The mean probability of acceptance over the draws.
     /// Number `index` of every draw of `dim`.
     pub(crate) fn column(&self, index: usize, dim: usize) -> Vec<f64> {
         self.draws.iter().skip(index).step_by(dim).copied().collect()
     }
 
+    /// The mean probability of acceptance over the draws.
     pub fn acceptance(&self) -> Option<f64> {
         let sum: f64 = self.steps.iter().map(|step| step.acceptance).sum();
         (!self.steps.is_empty()).then(|| sum / self.steps.len() as f64)
@@ -211,8 +212,8 @@ pub struct Run {
     #[serde(with = "real")]
     pub log_evidence: Option<f64>,
     /// One standard deviation of the log evidence, where the method can tell.
-    pub log_evidence_error: Option<f64>,
     #[serde(with = "real")]
+    pub log_evidence_error: Option<f64>,
     /// What the sampler itself has to say against its result.
     pub warnings: Vec<String>,
 }
