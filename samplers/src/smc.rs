@@ -3,6 +3,7 @@
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
+use crate::adapt::random_walk::best_acceptance;
 use crate::density::{Counted, Density};
 use crate::error::{EvalError, SampleError};
 use crate::likelihood::Likelihood;
@@ -11,7 +12,7 @@ use crate::rng::Stream;
 use crate::run::engine::{self, Outcome, Process};
 use crate::run::{Chain, Run, RunOptions, Step, StopReason};
 use crate::sampler::Sampler;
-use crate::tempered::{Swarm, Walk, best_acceptance, log_sum_exp, mean_and_sd};
+use crate::tempered::{Swarm, Walk, log_sum_exp, mean_and_sd};
 
 /// Particles have moved enough once no unknown correlates more than this with where it was.
 const FORGOTTEN: f64 = 0.1;
