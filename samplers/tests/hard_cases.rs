@@ -271,3 +271,22 @@ fn an_evidence_without_error_reads_back() {
     armilla_samplers::export::json::write(&run, &path).unwrap();
     assert_eq!(armilla_samplers::export::json::read(&path).unwrap(), run);
 }
+
+#[test]
+fn numbers_without_end_or_beginning_are_refused() {
+    let endless = Advi {
+        iterations: usize::MAX,
+        ..Advi::default()
+    };
+    let error = endless
+        .sample(&normal(Measured(0.0, 1.0)), &RunOptions::default())
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with(&format!("iterations is {}", usize::MAX)),
+        "{error}"
+    );
+    let error = Prior::empirical_box(["a"], Points::new(&[], 1).unwrap(), 0.0).unwrap_err();
+    assert!(error.to_string().contains("no draws"), "{error}");
+}

@@ -11,6 +11,9 @@ use crate::error::SampleError;
 use crate::run::{Run, RunOptions, StopReason, Variational, engine};
 use crate::sampler::Sampler;
 
+/// More steps than this are a mistake.
+const MOST_ITERATIONS: usize = 1 << 31;
+
 /// Automatic differentiation variational inference (Kucukelbir et al. 2017, arXiv 1603.00788): the normal
 /// density on the real line with the greatest evidence lower bound (ELBO), and draws from it.
 ///
@@ -87,6 +90,12 @@ impl Advi {
         if self.iterations == 0 || self.draws_per_step == 0 || !(rate > 0.0 && rate.is_finite()) {
             return Err(SampleError::Invalid(format!(
                 "{self:?}: iterations, draws_per_step and learning_rate must be positive"
+            )));
+        }
+        if self.iterations > MOST_ITERATIONS {
+            return Err(SampleError::Invalid(format!(
+                "iterations is {}, more than {MOST_ITERATIONS}: ask for fewer, the fit ends where it has settled",
+                self.iterations
             )));
         }
         // Steps of a whole standard deviation find nothing.
