@@ -290,3 +290,34 @@ fn numbers_without_end_or_beginning_are_refused() {
     let error = Prior::empirical_box(["a"], Points::new(&[], 1).unwrap(), 0.0).unwrap_err();
     assert!(error.to_string().contains("no draws"), "{error}");
 }
+
+#[test]
+fn a_panic_of_a_resumed_target_is_an_error() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    struct Breaks(AtomicBool);
+    impl Likelihood for Breaks {
+        fn dim(&self) -> usize {
+            1
+        }
+        fn log_likelihood(&self, _x: &[f64]) -> Result<f64, EvalError> {
+            assert!(!self.0.load(Ordering::Relaxed), "out of order");
+            Ok(0.0)
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let options = RunOptions {
+        warmup: 10,
+        draws: 10,
+        checkpoint: Some(Checkpoint::new(folder.path())),
+        ..RunOptions::default()
+    };
+    let posterior = normal(Breaks(AtomicBool::new(false)));
+    MetropolisHastings::default()
+        .sample(&posterior, &options)
+        .unwrap();
+    posterior.likelihood().0.store(true, Ordering::Relaxed);
+    let error = MetropolisHastings::default()
+        .sample(&posterior, &options)
+        .unwrap_err();
+    assert!(error.to_string().contains("panicked: out of order"), "{error}");
+}

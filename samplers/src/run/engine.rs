@@ -211,7 +211,8 @@ impl<T: Density + ?Sized, P: Process<T>> Engine<'_, T, P> {
         let Some((z, expected)) = self.process.position(&worker.state) else {
             return Ok(());
         };
-        let found = self.target.log_density(z)?;
+        let found =
+            guarded(|| self.target.log_density(z)).unwrap_or_else(|panic| Err(EvalError::Fatal(panic)))?;
         let close = (found - expected).abs() <= SAME_DENSITY * (1.0 + expected.abs());
         if close || found == expected {
             return Ok(());
