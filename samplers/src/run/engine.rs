@@ -169,17 +169,9 @@ where
     }
     Ok(Outcome {
         run: Run {
-            method: process.method(),
-            names: target.names().to_vec(),
-            chains: all_chains,
             stop,
             evaluations,
-            approximation: None,
-            estimate: None,
-            variational: None,
-            log_evidence: None,
-            log_evidence_error: None,
-            warnings: Vec::new(),
+            ..Run::of_chains(process.method(), target.names().to_vec(), all_chains)
         },
         states,
     })

@@ -219,6 +219,23 @@ pub struct Run {
 }
 
 impl Run {
+    /// A run that was completed, of which nothing but its draws is known.
+    pub(crate) fn of_chains(method: String, names: Vec<String>, chains: Vec<Chain>) -> Self {
+        Self {
+            method,
+            names,
+            chains,
+            stop: StopReason::Completed,
+            evaluations: Evaluations::default(),
+            approximation: None,
+            estimate: None,
+            variational: None,
+            log_evidence: None,
+            log_evidence_error: None,
+            warnings: Vec::new(),
+        }
+    }
+
     /// The number of parameters.
     pub fn dim(&self) -> usize {
         self.names.len()
@@ -283,23 +300,13 @@ mod tests {
     use super::*;
 
     fn two_draws(names: &[&str]) -> Run {
-        Run {
-            method: "test".into(),
-            names: names.iter().map(|&name| name.into()).collect(),
-            chains: vec![Chain {
-                draws: vec![1.0, 2.0, 3.0, 4.0],
-                log_density: vec![0.0; 2],
-                ..Chain::default()
-            }],
-            stop: StopReason::Completed,
-            evaluations: Evaluations::default(),
-            approximation: None,
-            estimate: None,
-            variational: None,
-            log_evidence: None,
-            log_evidence_error: None,
-            warnings: Vec::new(),
-        }
+        let chain = Chain {
+            draws: vec![1.0, 2.0, 3.0, 4.0],
+            log_density: vec![0.0; 2],
+            ..Chain::default()
+        };
+        let names = names.iter().map(|&name| name.into()).collect();
+        Run::of_chains("test".into(), names, vec![chain])
     }
 
     #[test]

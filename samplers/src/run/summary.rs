@@ -348,19 +348,11 @@ mod tests {
             warmup_divergences: 0,
             step_size: None,
         };
-        Run {
-            method: "test".into(),
-            names: vec!["a".into()],
-            chains: draws.into_iter().map(chain).collect(),
-            stop: StopReason::Completed,
-            evaluations: Evaluations::default(),
-            approximation: None,
-            estimate: None,
-            variational: None,
-            log_evidence: None,
-            log_evidence_error: None,
-            warnings: Vec::new(),
-        }
+        Run::of_chains(
+            "test".into(),
+            vec!["a".into()],
+            draws.into_iter().map(chain).collect(),
+        )
     }
 
     #[test]
