@@ -22,9 +22,12 @@ pub enum SampleError {
     #[error("{0}")]
     Invalid(String),
     /// No starting point with a finite log density was found.
-    #[error("no starting point with a finite log density in {tries} draws from the prior (last: {last})")]
+    #[error(
+        "no point with a finite log density among {tries} tries (the last: {last}): evaluate the log density where \
+         you expect the parameters to be"
+    )]
     NoStart {
-        /// How many prior draws were tried.
+        /// How many points were tried: draws from the prior, or all cells of a grid.
         tries: usize,
         /// What the last try gave.
         last: String,

@@ -7,20 +7,20 @@
 //! |---|---|---|
 //! | [`Nuts`] | a gradient | chains |
 //! | [`Hmc`] | a gradient | chains |
-//! | [`Mala`] | a gradient | chains |
-//! | [`Mclmc`] | a gradient, two unknowns | chains |
 //! | [`ChEesHmc`] | gradients in batches, two chains | chains |
+//! | [`Mclmc`] | a gradient, two unknowns | chains |
+//! | [`Mala`] | a gradient | chains |
 //! | [`MetropolisHastings`] | a value | chains |
 //! | [`Ensemble`] | a value | a chain for each walker |
 //! | [`ParallelTempering`] | a prior and a likelihood | chains across modes, evidence |
 //! | [`Smc`] | a prior and a likelihood | independent particles, evidence |
 //! | [`Grid`] | a value, few parameters | weighted cells, evidence |
+//! | [`Mle`], [`Map`] | a gradient, or with [`NelderMead`](optimise::NelderMead) a value | an optimum, and draws about it |
+//! | [`Advi`] | a gradient | draws from a fitted normal, weighted where they can be; a bound of the evidence |
 //! | [`PseudoMarginal`] | unbiased estimates of the likelihood | chains |
 //! | [`CorrelatedPseudoMarginal`] | those, and their normal variables | chains |
 //! | [`Penalty`] | unbiased estimates of the log likelihood | chains |
 //! | [`Sgld`] | unbiased estimates of its gradient | weighted chains, approximate |
-//! | [`Advi`] | a gradient | draws from a fitted normal, weighted where they can be; a bound of the evidence |
-//! | [`Mle`], [`Map`] | a gradient, or with [`NelderMead`](optimise::NelderMead) a value | an optimum, and draws about it |
 //!
 //! ```
 //! use armilla_samplers::prelude::*;
@@ -80,28 +80,37 @@ pub mod surface;
 mod tempered;
 pub mod variational;
 
+// What is sampled, by what, and what comes of it.
 pub use check_gradient::check_gradient;
-pub use chees::ChEesHmc;
 pub use density::{Density, DifferentiableDensity};
-pub use ensemble::Ensemble;
 pub use error::{EvalError, SampleError};
-pub use grid::Grid;
-pub use hmc::{Hmc, MetricKind};
 pub use likelihood::{DifferentiableLikelihood, Generative, Likelihood, Points};
-pub use mala::Mala;
-pub use mclmc::Mclmc;
-pub use metropolis::MetropolisHastings;
 pub use model::{Model, ModelPosterior};
-pub use nuts::Nuts;
-pub use optimise::{Map, Mle};
-pub use parallel_tempering::ParallelTempering;
 pub use posterior::Posterior;
 pub use predictive::{posterior_predictive, prior_predictive};
 pub use prior::Prior;
 pub use run::{Run, RunOptions};
 pub use sampler::Sampler;
+
+// Chains.
+pub use chees::ChEesHmc;
+pub use hmc::{Hmc, MetricKind};
+pub use mala::Mala;
+pub use mclmc::Mclmc;
+pub use metropolis::MetropolisHastings;
+pub use nuts::Nuts;
+
+// Populations and grids.
+pub use ensemble::Ensemble;
+pub use grid::Grid;
+pub use parallel_tempering::ParallelTempering;
 pub use smc::Smc;
+
+// Optima and approximations.
+pub use optimise::{Map, Mle};
+pub use variational::Advi;
+
+// Noisy likelihoods.
 pub use stochastic::{
     CorrelatedPseudoMarginal, NoiseKey, NoisyPosterior, Penalty, PseudoMarginal, Sgld, StochasticLikelihood,
 };
-pub use variational::Advi;

@@ -31,6 +31,9 @@ pub struct Posterior<L> {
     dim: usize,
 }
 
+/// Where on the real line a draw on the edge of its support is put.
+const FARTHEST: f64 = 30.0;
+
 /// What is added to the log likelihood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Terms {
@@ -314,8 +317,13 @@ impl<L: Likelihood> Density for Posterior<L> {
     }
 
     fn initial(&self, rng: &mut dyn Rng) -> Vec<f64> {
-        // A draw may round to the edge of the support, which is at infinity.
-        let inside = |z: f64| if z.is_nan() { 0.0 } else { z.clamp(-30.0, 30.0) };
+        // A draw may round to the edge of the support, which is at infinity. What is finite stays, however far
+        // off: of a heavy tail such draws are part of the prior.
+        let inside = |z: f64| match z {
+            z if z.is_finite() => z,
+            z if z.is_nan() => 0.0,
+            edge => FARTHEST.copysign(edge),
+        };
         self.to_real_line(&self.prior.sample(rng))
             .into_iter()
             .map(inside)

@@ -269,17 +269,12 @@ impl Surface {
         let profile =
             "cells weighted by the likelihood maximised over some parameters, and the prior of the others";
         Run {
-            method: "grid".into(),
-            names: self.names.clone(),
-            chains: vec![chain],
             stop: self.stop.clone(),
             evaluations: self.evaluations,
             approximation: self.profiled.then(|| profile.to_owned()),
-            estimate: None,
-            variational: None,
             log_evidence: self.log_evidence(),
-            log_evidence_error: None,
             warnings: self.warnings.clone(),
+            ..Run::of_chains("grid".into(), self.names.clone(), vec![chain])
         }
     }
 }

@@ -164,11 +164,6 @@ impl Walk {
     }
 }
 
-/// The acceptance that suits a random walk (Roberts et al. 1997, doi:10.1214/aoap/1034625254).
-pub(crate) fn best_acceptance(dim: usize) -> f64 {
-    if dim == 1 { 0.44 } else { 0.234 }
-}
-
 /// ln Σ exp, without overflow; `-inf` of nothing.
 pub(crate) fn log_sum_exp(values: impl Iterator<Item = f64> + Clone) -> f64 {
     let largest = values.clone().fold(f64::NEG_INFINITY, f64::max);

@@ -11,6 +11,7 @@ use crate::error::{EvalError, SampleError};
 use crate::rng::Stream;
 use crate::run::Step;
 use crate::run::markov::{Adaptation, Kernel};
+use crate::settings::check_acceptance;
 
 /// The proposal of a random walk.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -41,17 +42,19 @@ pub(crate) fn best_scale(dim: usize) -> f64 {
     2.38 / (dim as f64).sqrt()
 }
 
+/// The acceptance that suits a random walk (Roberts et al. 1997, doi:10.1214/aoap/1034625254).
+pub(crate) fn best_acceptance(dim: usize) -> f64 {
+    if dim == 1 { 0.44 } else { 0.234 }
+}
+
 /// The acceptance to aim at: the one wished for, else 0.44 for one unknown and 0.234 for more.
 ///
 /// # Errors
 /// `Invalid` where it is no probability between 0 and 1.
 pub(crate) fn target_acceptance(wish: Option<f64>, dim: usize) -> Result<f64, SampleError> {
-    let target_acceptance = wish.unwrap_or(if dim == 1 { 0.44 } else { 0.234 });
-    if 0.0 < target_acceptance && target_acceptance < 1.0 {
-        return Ok(target_acceptance);
-    }
-    let message = format!("target_acceptance is {target_acceptance}: choose it between 0 and 1");
-    Err(SampleError::Invalid(message))
+    let target_acceptance = wish.unwrap_or_else(|| best_acceptance(dim));
+    check_acceptance(target_acceptance)?;
+    Ok(target_acceptance)
 }
 
 /// Steps per draw: as many as wished for, else one for each unknown.

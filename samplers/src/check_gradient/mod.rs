@@ -24,7 +24,7 @@ const NEGLIGIBLE: f64 = 1e-3;
 /// What [`check_gradient`] found; printed, a table with the verdict in words on top.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GradientCheck {
-    /// The names of the parameters.
+    /// The names of the parameters; `z[0]`, `z[1]`, … where a draw has more or fewer numbers than z.
     pub names: Vec<String>,
     /// One report for each point.
     pub points: Vec<PointCheck>,

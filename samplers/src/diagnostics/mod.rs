@@ -46,6 +46,20 @@ fn common<C: AsRef<[f64]>>(chains: &[C]) -> Option<Vec<&[f64]>> {
     (length >= FEWEST_DRAWS && finite).then_some(chains)
 }
 
+/// Which parameters, given by their chains, are the same in all draws while others vary: those are constants, as
+/// the first number of a Cholesky factor is, about which there is nothing to judge. Chains that are stuck vary in
+/// none.
+pub(crate) fn fixed(parameters: &[Vec<Vec<f64>>]) -> Vec<bool> {
+    let constant = |chains: &Vec<Vec<f64>>| {
+        let mut draws = chains.iter().flatten();
+        let first = draws.next();
+        draws.all(|x| Some(x) == first)
+    };
+    let constant: Vec<bool> = parameters.iter().map(constant).collect();
+    let stuck = constant.iter().all(|&constant| constant);
+    constant.into_iter().map(|constant| constant && !stuck).collect()
+}
+
 /// Every chain cut into its two halves, without the middle draw of an odd length.
 fn split<C: AsRef<[f64]>>(chains: &[C]) -> Option<Vec<Vec<f64>>> {
     let halves = |chain: &[f64]| {

@@ -50,7 +50,8 @@ pub fn psis(log_weights: &[f64], r_eff: f64) -> Option<Psis> {
     // Weights that vanish as numbers make no tail.
     let below = below.max(f64::MIN_POSITIVE.ln());
     let tail = &order[order.partition_point(|&i| x[i] <= below)..];
-    let pareto_k = if -below <= LEVEL {
+    // A single weight is the same as itself, which tells nothing.
+    let pareto_k = if n > 1 && -below <= LEVEL {
         f64::NEG_INFINITY
     } else {
         smooth(&mut x, tail, below).unwrap_or(f64::INFINITY)

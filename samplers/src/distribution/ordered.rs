@@ -18,11 +18,12 @@ impl<D: Univariate> Ordered<D> {
     /// `len` ordered draws of `distribution`.
     ///
     /// # Errors
-    /// `SampleError::Invalid` where `len` is 0 or the distribution is bounded.
+    /// `SampleError::Invalid` where `len` is 0 or the distribution is bounded, improper or one of whole numbers.
     pub fn new(distribution: D, len: usize) -> Result<Self, SampleError> {
-        require(len > 0 && matches!(distribution.support(), Support::Real), || {
+        let real = matches!(distribution.support(), Support::Real) && !distribution.quantile(0.5).is_nan();
+        require(len > 0 && real, || {
             format!(
-                "Ordered({distribution:?}, {len}): give a distribution on the whole real line, and a length"
+                "Ordered({distribution:?}, {len}): give a normalised density on the whole real line, and a length"
             )
         })?;
         Ok(Self { distribution, len })

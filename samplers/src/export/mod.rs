@@ -33,7 +33,7 @@ use std::path::Path;
 
 use crate::error::SampleError;
 use crate::run::checkpoint::file_error;
-use crate::run::{Chain, Evaluations, Run, StopReason};
+use crate::run::{Chain, Run};
 
 fn read_text(path: &Path) -> Result<String, SampleError> {
     fs::read_to_string(path).map_err(|error| file_error(path, &error))
@@ -46,17 +46,6 @@ fn invalid(path: &Path, what: impl std::fmt::Display) -> SampleError {
 /// What a file of draws tells of a run.
 fn run_of_draws(path: &Path, names: Vec<String>, chains: Vec<Chain>) -> Run {
     let file = path.file_name().unwrap_or(path.as_os_str());
-    Run {
-        method: format!("draws of {}", file.to_string_lossy()),
-        names,
-        chains,
-        stop: StopReason::Completed,
-        evaluations: Evaluations::default(),
-        approximation: None,
-        estimate: None,
-        variational: None,
-        log_evidence: None,
-        log_evidence_error: None,
-        warnings: Vec::new(),
-    }
+    let method = format!("draws of {}", file.to_string_lossy());
+    Run::of_chains(method, names, chains)
 }

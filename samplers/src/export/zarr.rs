@@ -14,6 +14,9 @@ use crate::error::SampleError;
 use crate::run::checkpoint::{file_error, write_whole};
 use crate::run::{Chain, Run, Step};
 
+/// What folders of this module are recognised by.
+const LIBRARY: &str = "armilla";
+
 /// An array by chain, draw, and perhaps element.
 struct Variable {
     name: String,
@@ -40,17 +43,17 @@ impl Kind {
     }
 }
 
-/// Writes the folder `path`, which must not exist or be an earlier one. All chains are cut to the length of the
+/// Writes the folder `path`, which must not exist or be one that this function wrote. All chains are cut to the length of the
 /// shortest, since an array is a rectangle.
 ///
 /// # Errors
 /// `SampleError::File` where something else is at `path`, or it cannot be written.
 pub fn write(run: &Run, path: &Path) -> Result<(), SampleError> {
     let failed = |error| file_error(path, &error);
-    if path.exists() && !path.join(".zgroup").is_file() {
+    if path.exists() && !is_ours(path) {
         return Err(invalid(
             path,
-            "there is something that is no Zarr folder: choose another path",
+            "there is something that was not written by this program: choose another path",
         ));
     }
     let partial = path.with_extension("partial");
@@ -58,7 +61,7 @@ pub fn write(run: &Run, path: &Path) -> Result<(), SampleError> {
         fs::remove_dir_all(&partial).map_err(failed)?;
     }
     let mut store = Store::new(partial.clone());
-    store.group("", &json!({"creation_library": "armilla", "method": run.method}))?;
+    store.group("", &json!({"creation_library": LIBRARY, "method": run.method}))?;
     let draws = run.chains.iter().map(Chain::len).min().unwrap_or(0);
     let chains = &run.chains;
     store.variables("posterior", chains.len(), draws, &posterior(run, draws))?;
@@ -68,6 +71,13 @@ pub fn write(run: &Run, path: &Path) -> Result<(), SampleError> {
         fs::remove_dir_all(path).map_err(failed)?;
     }
     fs::rename(&partial, path).map_err(failed)
+}
+
+/// Whether an earlier `write` made the folder, so that it may be replaced.
+fn is_ours(path: &Path) -> bool {
+    let text = fs::read(path.join(".zattrs")).unwrap_or_default();
+    let about: Value = serde_json::from_slice(&text).unwrap_or_default();
+    about["creation_library"] == LIBRARY
 }
 
 /// The parameters, elements of a vector together.

@@ -3,14 +3,14 @@
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use crate::adapt::random_walk::best_scale;
+use crate::adapt::random_walk::{best_acceptance, best_scale};
 use crate::adapt::{DualAveraging, Moments, Windows};
 use crate::density::{Counted, Density};
 use crate::error::EvalError;
 use crate::likelihood::Likelihood;
 use crate::posterior::Posterior;
 use crate::rng::Stream;
-use crate::tempered::{Swarm, Walk, best_acceptance};
+use crate::tempered::{Swarm, Walk};
 
 /// One ladder between two steps. Rung 0 is the prior, the last the posterior.
 #[derive(Serialize, Deserialize)]

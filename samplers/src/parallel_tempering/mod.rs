@@ -3,6 +3,7 @@
 mod ladder;
 
 use crate::adapt::Windows;
+use crate::adapt::random_walk::thinning;
 use crate::density::{Counted, Density};
 use crate::error::{EvalError, SampleError};
 use crate::likelihood::Likelihood;
@@ -188,19 +189,15 @@ impl<L: Likelihood> Process<Posterior<L>> for Ladders {
 
 impl<L: Likelihood> Sampler<Posterior<L>> for ParallelTempering {
     fn sample(&self, target: &Posterior<L>, run: &RunOptions) -> Result<Run, SampleError> {
-        let invalid = |message: String| Err(SampleError::Invalid(message));
-        let (temperatures, thinning) = (self.temperatures, self.thinning.unwrap_or(target.dim()));
+        let temperatures = self.temperatures;
         if !(2..=1000).contains(&temperatures) {
-            return invalid(format!(
+            return Err(SampleError::Invalid(format!(
                 "temperatures is {temperatures}: choose between 2, prior and posterior, and 1000"
-            ));
-        }
-        if thinning == 0 {
-            return invalid("thinning is 0: take at least one step per draw".into());
+            )));
         }
         let ladders = Ladders {
             settings: *self,
-            thinning,
+            thinning: thinning(self.thinning, target.dim())?,
         };
         let Outcome { mut run, states } = engine::run(&ladders, target, run)?;
         judge(&mut run, &states);

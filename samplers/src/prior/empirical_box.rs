@@ -19,8 +19,8 @@ impl Prior {
     /// ```
     ///
     /// # Errors
-    /// `SampleError::Invalid` where there are not as many names as numbers in a draw, a number is not
-    /// finite, or a parameter is the same in all draws.
+    /// `SampleError::Invalid` where there are no draws, or not as many names as numbers in a draw, a number is
+    /// not finite, or a parameter is the same in all draws.
     pub fn empirical_box(
         names: impl IntoIterator<Item = impl Into<String>>,
         draws: Points<'_>,
@@ -32,6 +32,11 @@ impl Prior {
             return Err(SampleError::Invalid(format!(
                 "{given} names given for draws of {dim} numbers"
             )));
+        }
+        if draws.is_empty() {
+            return Err(SampleError::Invalid(
+                "there are no draws to take the ranges of parameters from".into(),
+            ));
         }
         let mut prior = Self::new();
         for (i, name) in names.into_iter().enumerate() {

@@ -10,6 +10,7 @@ use rand::Rng;
 
 use crate::distribution::{Multivariate, Univariate};
 use crate::error::SampleError;
+use crate::rng::{Purpose, stream};
 pub(crate) use factor::Factor;
 use factor::{Scalar, Vector};
 
@@ -64,7 +65,8 @@ impl Prior {
     /// Adds several parameters that belong together, named `name[0]`, `name[1]`, ….
     ///
     /// # Errors
-    /// `SampleError::Invalid` where the name is empty or taken.
+    /// `SampleError::Invalid` where the name is empty or taken, or the distribution cannot be drawn from because
+    /// it is improper.
     pub fn with_vector(
         mut self,
         name: impl Into<String>,
@@ -74,6 +76,13 @@ impl Prior {
         check_name(&name, self.dim())?;
         for i in 0..distribution.len() {
             self.name(format!("{name}[{i}]"))?;
+        }
+        let mut draw = vec![0.0; distribution.len()];
+        distribution.sample(&mut stream(0, Purpose::Start, u64::MAX), &mut draw);
+        if draw.iter().any(|x| x.is_nan()) {
+            return Err(SampleError::Invalid(format!(
+                "{name} ~ {distribution:?}: a prior needs a normalised density of real numbers"
+            )));
         }
         self.factors.push(Arc::new(Vector::new(distribution)));
         Ok(self)

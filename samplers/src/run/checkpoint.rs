@@ -1,15 +1,15 @@
 //! Keep a run in a folder while it goes on, and find it there again.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::engine::Worker;
 use super::options::Checkpoint;
 use super::table;
+use super::worker::Worker;
 use super::{Chain, Evaluations, RunOptions};
 use crate::density::Density;
 use crate::error::SampleError;
@@ -103,6 +103,12 @@ impl Folder {
     /// Where it belongs to another run, or cannot be written to.
     pub(super) fn open(checkpoint: &Checkpoint, identity: Identity) -> Result<Self, SampleError> {
         let path = checkpoint.folder.clone();
+        if path.is_file() {
+            return Err(SampleError::File(format!(
+                "{}: this is a file: give a folder to keep the run in",
+                path.display()
+            )));
+        }
         fs::create_dir_all(&path).map_err(|error| file_error(&path, &error))?;
         let lock_path = path.join("run.lock");
         let lock = OpenOptions::new()
@@ -111,17 +117,22 @@ impl Folder {
             .write(true)
             .open(&lock_path);
         let lock = lock.map_err(|error| file_error(&lock_path, &error))?;
-        lock.try_lock().map_err(|_| {
-            SampleError::File(format!(
-                "{}: another run is writing to this folder",
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => SampleError::File(format!(
+                "{}: another run is writing to this folder: wait for it, or choose another folder",
                 path.display()
-            ))
+            )),
+            TryLockError::Error(error) => file_error(&lock_path, &error),
         })?;
         let record = path.join("run.json");
         match fs::read(&record) {
             Ok(bytes) => {
-                let found: Identity = serde_json::from_slice(&bytes)
-                    .map_err(|error| SampleError::File(format!("{}: {error}", record.display())))?;
+                let found: Identity = serde_json::from_slice(&bytes).map_err(|error| {
+                    SampleError::File(format!(
+                        "{}: no record of a run ({error}): delete the folder",
+                        record.display()
+                    ))
+                })?;
                 if let Some(difference) = found.difference(&identity) {
                     return Err(SampleError::File(format!(
                         "{}: the folder holds a run with {difference}; ask for the same, or choose another folder",
@@ -204,7 +215,13 @@ impl Folder {
             .read(true)
             .write(true)
             .open(path)
-            .map_err(failed)?;
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => SampleError::File(format!(
+                    "{}: the draws of the checkpoint are gone: delete the folder",
+                    path.display()
+                )),
+                _ => failed(error),
+            })?;
         if file.metadata().map_err(failed)?.len() < bytes {
             return Err(SampleError::File(format!(
                 "{}: it is shorter than its checkpoint says: delete the folder",

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::checkpoint::{Folder, Identity};
 use super::options::{Converged, Event, Progress};
+use super::worker::Worker;
 use super::{Chain, Evaluations, Run, RunOptions, StopReason};
 use crate::density::{Counted, Density};
 use crate::diagnostics;
@@ -18,6 +19,10 @@ use crate::rng::{Purpose, Stream, stream};
 
 /// Chains are first judged at this many draws, then at a quarter more each time.
 const FIRST_JUDGED: usize = 100;
+
+/// By how much, relative to it, the log density at a point may have changed since the run was begun: values in
+/// single precision may depend on whether a gradient or a batch was asked for; another target is further off.
+const SAME_DENSITY: f64 = 1e-5;
 
 /// A sampler taken apart into independent workers, each a state that can be written down and a step that
 /// moves it on. A worker owns one chain, several that move together, or none but its state.
@@ -68,40 +73,6 @@ pub(crate) trait Process<T: ?Sized>: Sync {
     /// A point that the state holds with its log density, to recognise the target by.
     fn position<'s>(&self, _state: &'s Self::State) -> Option<(&'s [f64], f64)> {
         None
-    }
-}
-
-/// A worker between its steps. What it has spent is in `evaluations` when it rests.
-pub(super) struct Worker<S> {
-    pub(super) index: usize,
-    pub(super) state: S,
-    pub(super) rng: Stream,
-    pub(super) chains: Vec<Chain>,
-    pub(super) evaluations: Evaluations,
-    /// Of each chain: the draws that are safe on disk, and the bytes they take there.
-    pub(super) written: Vec<(usize, u64)>,
-    divergences: usize,
-    fatal: Option<String>,
-}
-
-impl<S> Worker<S> {
-    pub(super) fn new(
-        index: usize,
-        state: S,
-        rng: Stream,
-        chains: Vec<Chain>,
-        evaluations: Evaluations,
-    ) -> Self {
-        Self {
-            index,
-            state,
-            rng,
-            evaluations,
-            written: vec![(0, 0); chains.len()],
-            divergences: chains.iter().map(Chain::divergences).sum(),
-            chains,
-            fatal: None,
-        }
     }
 }
 
@@ -198,17 +169,9 @@ where
     }
     Ok(Outcome {
         run: Run {
-            method: process.method(),
-            names: target.names().to_vec(),
-            chains: all_chains,
             stop,
             evaluations,
-            approximation: None,
-            estimate: None,
-            variational: None,
-            log_evidence: None,
-            log_evidence_error: None,
-            warnings: Vec::new(),
+            ..Run::of_chains(process.method(), target.names().to_vec(), all_chains)
         },
         states,
     })
@@ -240,8 +203,9 @@ impl<T: Density + ?Sized, P: Process<T>> Engine<'_, T, P> {
         let Some((z, expected)) = self.process.position(&worker.state) else {
             return Ok(());
         };
-        let found = self.target.log_density(z)?;
-        let close = (found - expected).abs() <= 1e-9 * (1.0 + expected.abs());
+        let found =
+            guarded(|| self.target.log_density(z)).unwrap_or_else(|panic| Err(EvalError::Fatal(panic)))?;
+        let close = (found - expected).abs() <= SAME_DENSITY * (1.0 + expected.abs());
         if close || found == expected {
             return Ok(());
         }
@@ -396,17 +360,16 @@ impl<T: Density + ?Sized, P: Process<T>> Engine<'_, T, P> {
     fn converged(&self, workers: &[Worker<P::State>], draws: usize, wanted: Converged) -> bool {
         let dim = self.target.names().len();
         let (mut rhat, mut ess) = (1.0_f64, f64::INFINITY);
-        for index in 0..dim {
-            let column = |chain: &Chain| -> Vec<f64> {
-                chain.draws.iter().skip(index).step_by(dim).copied().collect()
-            };
-            let chains: Vec<Vec<f64>> = workers
-                .iter()
-                .flat_map(|worker| worker.chains.iter().map(column))
-                .collect();
+        let column = |index: usize| -> Vec<Vec<f64>> {
+            let chains = workers.iter().flat_map(|worker| &worker.chains);
+            chains.map(|chain| chain.column(index, dim)).collect()
+        };
+        let columns: Vec<Vec<Vec<f64>>> = (0..dim).map(column).collect();
+        let fixed = diagnostics::fixed(&columns);
+        for (chains, _) in columns.iter().zip(fixed).filter(|(_, fixed)| !fixed) {
             // What cannot be judged has not converged.
-            rhat = rhat.max(diagnostics::rhat(&chains).unwrap_or(f64::INFINITY));
-            for judged in [diagnostics::ess_bulk(&chains), diagnostics::ess_tail(&chains)] {
+            rhat = rhat.max(diagnostics::rhat(chains).unwrap_or(f64::INFINITY));
+            for judged in [diagnostics::ess_bulk(chains), diagnostics::ess_tail(chains)] {
                 ess = ess.min(judged.unwrap_or(0.0));
             }
         }

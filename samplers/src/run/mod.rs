@@ -8,6 +8,7 @@ mod progress_bar;
 mod real;
 mod summary;
 pub(crate) mod table;
+mod worker;
 
 use serde::{Deserialize, Serialize};
 
@@ -115,6 +116,11 @@ impl Chain {
         self.steps.push(step);
     }
 
+    /// Number `index` of every draw of `dim`.
+    pub(crate) fn column(&self, index: usize, dim: usize) -> Vec<f64> {
+        self.draws.iter().skip(index).step_by(dim).copied().collect()
+    }
+
     /// The mean probability of acceptance over the draws.
     pub fn acceptance(&self) -> Option<f64> {
         let sum: f64 = self.steps.iter().map(|step| step.acceptance).sum();
@@ -173,7 +179,7 @@ pub struct Variational {
     /// The evidence lower bound, estimated from the draws: ln ∫ p(data | x) p(x) dx is at least this.
     #[serde(with = "real")]
     pub elbo: f64,
-    /// Its standard error.
+    /// Its standard error; NaN of a single draw.
     #[serde(with = "real")]
     pub elbo_se: f64,
     /// The shape k̂ of the tail of the importance ratios: above 0.7 the fit cannot be trusted. Minus infinity
@@ -206,12 +212,30 @@ pub struct Run {
     #[serde(with = "real")]
     pub log_evidence: Option<f64>,
     /// One standard deviation of the log evidence, where the method can tell.
+    #[serde(with = "real")]
     pub log_evidence_error: Option<f64>,
     /// What the sampler itself has to say against its result.
     pub warnings: Vec<String>,
 }
 
 impl Run {
+    /// A run that was completed, of which nothing but its draws is known.
+    pub(crate) fn of_chains(method: String, names: Vec<String>, chains: Vec<Chain>) -> Self {
+        Self {
+            method,
+            names,
+            chains,
+            stop: StopReason::Completed,
+            evaluations: Evaluations::default(),
+            approximation: None,
+            estimate: None,
+            variational: None,
+            log_evidence: None,
+            log_evidence_error: None,
+            warnings: Vec::new(),
+        }
+    }
+
     /// The number of parameters.
     pub fn dim(&self) -> usize {
         self.names.len()
@@ -262,8 +286,7 @@ impl Run {
     pub fn parameter(&self, index: usize) -> Vec<Vec<f64>> {
         let dim = self.dim();
         assert!(index < dim, "there is no parameter {index}: the run has {dim}");
-        let column = |chain: &Chain| chain.draws.iter().skip(index).step_by(dim).copied().collect();
-        self.chains.iter().map(column).collect()
+        self.chains.iter().map(|chain| chain.column(index, dim)).collect()
     }
 
     /// Means, quantiles, diagnostics and warnings.
@@ -277,23 +300,13 @@ mod tests {
     use super::*;
 
     fn two_draws(names: &[&str]) -> Run {
-        Run {
-            method: "test".into(),
-            names: names.iter().map(|&name| name.into()).collect(),
-            chains: vec![Chain {
-                draws: vec![1.0, 2.0, 3.0, 4.0],
-                log_density: vec![0.0; 2],
-                ..Chain::default()
-            }],
-            stop: StopReason::Completed,
-            evaluations: Evaluations::default(),
-            approximation: None,
-            estimate: None,
-            variational: None,
-            log_evidence: None,
-            log_evidence_error: None,
-            warnings: Vec::new(),
-        }
+        let chain = Chain {
+            draws: vec![1.0, 2.0, 3.0, 4.0],
+            log_density: vec![0.0; 2],
+            ..Chain::default()
+        };
+        let names = names.iter().map(|&name| name.into()).collect();
+        Run::of_chains("test".into(), names, vec![chain])
     }
 
     #[test]

@@ -72,7 +72,7 @@ impl Bars {
     fn show(&self, progress: &Progress) {
         if self.shared {
             let bar = self.last();
-            bar.set_length((progress.total * progress.workers) as u64);
+            bar.set_length(progress.total.saturating_mul(progress.workers) as u64);
             bar.inc(1);
             return;
         }

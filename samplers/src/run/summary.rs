@@ -168,7 +168,9 @@ impl Summary {
             ));
         }
         let needed = ESS_PER_CHAIN * self.chains as f64;
-        for parameter in &self.parameters {
+        let columns: Vec<Vec<Vec<f64>>> = (0..run.dim()).map(|index| run.parameter(index)).collect();
+        let fixed = diagnostics::fixed(&columns);
+        for (parameter, _) in self.parameters.iter().zip(fixed).filter(|(_, fixed)| !fixed) {
             let name = &parameter.name;
             match parameter.rhat {
                 None => self
@@ -346,19 +348,11 @@ mod tests {
             warmup_divergences: 0,
             step_size: None,
         };
-        Run {
-            method: "test".into(),
-            names: vec!["a".into()],
-            chains: draws.into_iter().map(chain).collect(),
-            stop: StopReason::Completed,
-            evaluations: Evaluations::default(),
-            approximation: None,
-            estimate: None,
-            variational: None,
-            log_evidence: None,
-            log_evidence_error: None,
-            warnings: Vec::new(),
-        }
+        Run::of_chains(
+            "test".into(),
+            vec!["a".into()],
+            draws.into_iter().map(chain).collect(),
+        )
     }
 
     #[test]

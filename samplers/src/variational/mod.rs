@@ -11,6 +11,9 @@ use crate::error::SampleError;
 use crate::run::{Run, RunOptions, StopReason, Variational, engine};
 use crate::sampler::Sampler;
 
+/// More steps than this are a mistake.
+const MOST_ITERATIONS: usize = 1 << 31;
+
 /// Automatic differentiation variational inference (Kucukelbir et al. 2017, arXiv 1603.00788): the normal
 /// density on the real line with the greatest evidence lower bound (ELBO), and draws from it.
 ///
@@ -89,6 +92,12 @@ impl Advi {
                 "{self:?}: iterations, draws_per_step and learning_rate must be positive"
             )));
         }
+        if self.iterations > MOST_ITERATIONS {
+            return Err(SampleError::Invalid(format!(
+                "iterations is {}, more than {MOST_ITERATIONS}: ask for fewer, the fit ends where it has settled",
+                self.iterations
+            )));
+        }
         // Steps of a whole standard deviation find nothing.
         if rate > 1.0 {
             return Err(SampleError::Invalid(format!(
@@ -145,7 +154,7 @@ impl Advi {
         run.variational = Some(Variational {
             // Of the normal cut to where there is a density, whose mass that is.
             elbo: mean + (held / n).ln(),
-            elbo_se: (scatter / (held - 1.0).max(1.0) / held).sqrt(),
+            elbo_se: (scatter / (held - 1.0) / held).sqrt(),
             pareto_k,
         });
         let limit = pareto_k_limit(ratios.len());
