@@ -19,8 +19,9 @@ use crate::run::Run;
 /// Chains start where Stan's do, within this of zero on the real line.
 const START: f64 = 2.0;
 
-/// Vectors of up to so many numbers altogether need no memory of their own.
-const FEW: usize = 24;
+/// Vectors of up to so many numbers altogether need no memory of their own: less than 2 KiB at the widest, beyond
+/// which zeros are written in a way that is slow to begin.
+const FEW: usize = 16;
 
 /// The density of a model's unknowns on the real line, given its data.
 ///
