@@ -29,7 +29,7 @@ pub enum Support<N = f64> {
 
 impl<N: Number> Support<N> {
     /// x and ln |dx/dz| at z.
-    #[inline]
+    #[inline(always)]
     pub fn constrain(&self, z: N) -> (N, N) {
         match *self {
             Self::Real => (z, N::from(0.0)),
@@ -69,7 +69,7 @@ impl<N: Number> Support<N> {
     }
 
     /// The same with bounds that are richer numbers.
-    #[inline]
+    #[inline(always)]
     pub fn cast<M: Number + From<N>>(self) -> Support<M> {
         match self {
             Self::Real => Support::Real,
@@ -82,7 +82,7 @@ impl<N: Number> Support<N> {
 }
 
 /// e^z, which saturates instead of reaching 0 or infinity: both would leave the support.
-#[inline]
+#[inline(always)]
 fn exp<N: Number>(z: N) -> N {
     let exp = z.value().exp().clamp(f64::MIN_POSITIVE, f64::MAX);
     z.chain(exp, exp)

@@ -34,7 +34,7 @@ impl<N: Number> HalfCauchy<N> {
 impl<N: Number> Univariate for HalfCauchy<N> {
     type Number = N;
 
-    #[inline]
+    #[inline(always)]
     fn ln_density<X: Number + From<N>>(&self, x: X) -> X {
         if x.value() < 0.0 {
             return nothing();

@@ -38,7 +38,7 @@ impl<N: Number> HalfNormal<N> {
 impl<N: Number> Univariate for HalfNormal<N> {
     type Number = N;
 
-    #[inline]
+    #[inline(always)]
     fn ln_density<X: Number + From<N>>(&self, x: X) -> X {
         if x.value() < 0.0 {
             return nothing();

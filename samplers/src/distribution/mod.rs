@@ -96,6 +96,12 @@ pub trait Univariate: Copy + Debug + Send + Sync {
     /// ln p(x), normalised; `-inf` outside the support. x may be a richer number than the parameters.
     fn ln_density<X: Number + From<Self::Number>>(&self, x: X) -> X;
 
+    /// ln p(x) at a number that is known, as data are: only the parameters have derivatives.
+    #[inline]
+    fn ln_density_at(&self, x: f64) -> Self::Number {
+        self.ln_density(<Self::Number as From<f64>>::from(x))
+    }
+
     /// Where the density is not zero.
     fn support(&self) -> Support<Self::Number>;
 

@@ -243,6 +243,13 @@ macro_rules! check_gradients {
         let [x, $($p),*] = Dual::<N>::variables(at);
         let dual = $name::<Dual<N>>::$of($($p),*).ln_density(x);
         compare(stringify!($name), &at, f, (dual.value, &dual.gradient), $from);
+        // Known x, and the derivatives in the parameters alone.
+        let data = $name::<Dual<N>>::$of($($p),*).ln_density_at($x);
+        assert_eq!(data.value, dual.value, "{}", stringify!($name));
+        for i in 1..N {
+            assert!((data.gradient[i] - dual.gradient[i]).abs() <= 1e-14 * (1.0 + dual.gradient[i].abs()));
+        }
+        assert_eq!(data.gradient[0], 0.0);
         // Known parameters, and the derivative in x alone.
         let [x] = Dual::<1>::variables([$x]);
         let known = { let [_, $($p),*] = at; $name::<f64>::$of($($p),*).ln_density(x) };

@@ -1,6 +1,6 @@
 //! Interpret a model as its log density: what a sampler asks for millions of times.
 
-use super::{Interpreter, Place, constant, other_length};
+use super::{Interpreter, Place, changed, constant, other_length};
 use crate::bijector::VectorSupport;
 use crate::distribution::{Multivariate, Univariate};
 use crate::error::EvalError;
@@ -36,14 +36,14 @@ impl<'a, const WIDTH: usize> LogDensity<'a, WIDTH> {
         if self.used == self.z.len() {
             Ok(self.sum)
         } else {
-            Err(changed())
+            Err(EvalError::Fatal(changed()))
         }
     }
 
     #[inline(always)]
     fn next(&mut self) -> Result<Dual<WIDTH>, EvalError> {
         let Some(&z) = self.z.get(self.used) else {
-            return Err(changed());
+            return Err(EvalError::Fatal(changed()));
         };
         let z = Dual::variable(z, self.used.wrapping_sub(self.first));
         self.used += 1;
@@ -60,14 +60,6 @@ impl<'a, const WIDTH: usize> LogDensity<'a, WIDTH> {
         self.sum += ln_jacobian;
         Ok(x)
     }
-}
-
-/// There were another number of unknowns when the model was traced.
-#[cold]
-fn changed() -> EvalError {
-    EvalError::Fatal(
-        "the number of unknowns, or the length of a vector, depends on the values of unknowns".into(),
-    )
 }
 
 impl<'a, const WIDTH: usize> Interpreter<WIDTH> for LogDensity<'a, WIDTH> {
@@ -122,7 +114,7 @@ impl<'a, const WIDTH: usize> Interpreter<WIDTH> for LogDensity<'a, WIDTH> {
                 self.space = rest;
                 Ok(vector)
             }
-            None => Err(changed()),
+            None => Err(EvalError::Fatal(changed())),
         }
     }
 
@@ -131,7 +123,7 @@ impl<'a, const WIDTH: usize> Interpreter<WIDTH> for LogDensity<'a, WIDTH> {
     where
         Dual<WIDTH>: From<D::Number>,
     {
-        self.sum += distribution.ln_density(constant(y));
+        self.sum += Dual::from(distribution.ln_density_at(y));
         Ok(())
     }
 
@@ -146,7 +138,11 @@ impl<'a, const WIDTH: usize> Interpreter<WIDTH> for LogDensity<'a, WIDTH> {
         Dual<WIDTH>: From<D::Number>,
     {
         if y.len() != distribution.len() {
-            return Err(other_length(place, y.len(), distribution.len()));
+            return Err(EvalError::Recoverable(other_length(
+                place,
+                y.len(),
+                distribution.len(),
+            )));
         }
         let observed = self.space(y.len())?;
         for (observed, &y) in observed.iter_mut().zip(y) {

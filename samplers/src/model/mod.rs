@@ -100,6 +100,7 @@ mod cholesky;
 mod draws;
 mod log_density;
 mod mixture;
+mod physical;
 mod posterior;
 mod structure;
 mod walk;
@@ -277,51 +278,39 @@ impl Display for Place<'_> {
 
 /// One number, or several: what is observed, and what is kept.
 pub trait Numbers {
-    /// Calls `f` with each number, and which of several it is.
-    ///
-    /// # Errors
-    /// Those of `f`, which end it.
-    fn each<E>(&self, f: impl FnMut(Option<usize>, f64) -> Result<(), E>) -> Result<(), E>;
+    /// The numbers, and which of several each is.
+    fn each(&self) -> impl Iterator<Item = (Option<usize>, f64)>;
 }
 
 macro_rules! numbers {
-    ($($kind:ty: $value:expr),*) => {$(
-        impl Numbers for $kind {
+    ($([$($generics:tt)*] $kind:ty: $value:expr),*) => {$(
+        impl<$($generics)*> Numbers for $kind {
             #[inline(always)]
-            fn each<E>(&self, mut f: impl FnMut(Option<usize>, f64) -> Result<(), E>) -> Result<(), E> {
+            fn each(&self) -> impl Iterator<Item = (Option<usize>, f64)> {
                 let value: fn(&$kind) -> f64 = $value;
-                f(None, value(self))
+                std::iter::once((None, value(self)))
             }
         }
-        impl Numbers for [$kind] {
+        impl<$($generics)*> Numbers for [$kind] {
             #[inline(always)]
-            fn each<E>(&self, mut f: impl FnMut(Option<usize>, f64) -> Result<(), E>) -> Result<(), E> {
+            fn each(&self) -> impl Iterator<Item = (Option<usize>, f64)> {
                 let value: fn(&$kind) -> f64 = $value;
-                self.iter().enumerate().try_for_each(|(i, x)| f(Some(i), value(x)))
+                self.iter().enumerate().map(move |(i, x)| (Some(i), value(x)))
             }
         }
     )*};
 }
-numbers!(f64: |x| *x, u64: |x| *x as f64, i64: |x| *x as f64, usize: |x| *x as f64);
-numbers!(u32: |x| f64::from(*x), i32: |x| f64::from(*x), bool: |x| f64::from(u8::from(*x)));
+numbers!([] f64: |x| *x, [] u64: |x| *x as f64, [] i64: |x| *x as f64, [] usize: |x| *x as f64);
+numbers!([] u32: |x| f64::from(*x), [] i32: |x| f64::from(*x), [] bool: |x| f64::from(u8::from(*x)));
+numbers!([const WIDTH: usize] Dual<WIDTH>: |x| x.value);
 
-impl<const WIDTH: usize> Numbers for Dual<WIDTH> {
-    fn each<E>(&self, mut f: impl FnMut(Option<usize>, f64) -> Result<(), E>) -> Result<(), E> {
-        f(None, self.value)
-    }
-}
-impl<const WIDTH: usize> Numbers for [Dual<WIDTH>] {
-    fn each<E>(&self, mut f: impl FnMut(Option<usize>, f64) -> Result<(), E>) -> Result<(), E> {
-        self.iter().enumerate().try_for_each(|(i, x)| f(Some(i), x.value))
-    }
-}
 impl<T> Numbers for Vec<T>
 where
     [T]: Numbers,
 {
     #[inline(always)]
-    fn each<E>(&self, f: impl FnMut(Option<usize>, f64) -> Result<(), E>) -> Result<(), E> {
-        self.as_slice().each(f)
+    fn each(&self) -> impl Iterator<Item = (Option<usize>, f64)> {
+        self.as_slice().each()
     }
 }
 impl<T, const LEN: usize> Numbers for [T; LEN]
@@ -329,14 +318,14 @@ where
     [T]: Numbers,
 {
     #[inline(always)]
-    fn each<E>(&self, f: impl FnMut(Option<usize>, f64) -> Result<(), E>) -> Result<(), E> {
-        self.as_slice().each(f)
+    fn each(&self) -> impl Iterator<Item = (Option<usize>, f64)> {
+        self.as_slice().each()
     }
 }
 impl<T: Numbers + ?Sized> Numbers for &T {
     #[inline(always)]
-    fn each<E>(&self, f: impl FnMut(Option<usize>, f64) -> Result<(), E>) -> Result<(), E> {
-        (**self).each(f)
+    fn each(&self) -> impl Iterator<Item = (Option<usize>, f64)> {
+        (**self).each()
     }
 }
 
@@ -376,7 +365,11 @@ pub trait TermOfNumber<D: Univariate> {
     where
         Dual<WIDTH>: From<D::Number>,
     {
-        y.each(|element, y| interpreter.observe(place.at(element), self.distribution(), y))
+        // A loop, not a closure: the compiler makes it part of the model's function.
+        for (element, y) in y.each() {
+            interpreter.observe(place.at(element), self.distribution(), y)?;
+        }
+        Ok(())
     }
 }
 
@@ -440,13 +433,8 @@ pub fn keep<const WIDTH: usize>(
     name: &'static str,
     values: &(impl Numbers + ?Sized),
 ) {
-    let kept = values.each(|element, value| {
+    for (element, value) in values.each() {
         interpreter.keep(Place::new(name, &[]).at(element), value);
-        Ok::<(), std::convert::Infallible>(())
-    });
-    match kept {
-        Ok(()) => {}
-        Err(never) => match never {},
     }
 }
 
@@ -460,16 +448,16 @@ pub fn element<'v, T, S: SliceIndex<[T]> + Clone + fmt::Debug>(
 ) -> Result<&'v S::Output, EvalError> {
     match values.get(index.clone()) {
         Some(element) => Ok(element),
-        None => Err(no_element(name, values.len(), &index)),
+        None => Err(EvalError::Recoverable(no_element(name, values.len(), &index))),
     }
 }
 
+/// Not the error itself: the compiler would look at which of its kinds it is, and keep the numbers of the
+/// loop around in memory until it knew.
 #[cold]
 #[inline(never)]
-fn no_element(name: &str, len: usize, index: &dyn fmt::Debug) -> EvalError {
-    EvalError::Recoverable(format!(
-        "there is no {name}[{index:?}]: {name} has {len} elements"
-    ))
+fn no_element(name: &str, len: usize, index: &dyn fmt::Debug) -> String {
+    format!("there is no {name}[{index:?}]: {name} has {len} elements")
 }
 
 /// A number without derivatives. Where a distribution's numbers convert too, `from` is ambiguous.
@@ -478,13 +466,18 @@ fn constant<const WIDTH: usize>(x: f64) -> Dual<WIDTH> {
     Dual::from(x)
 }
 
+/// There were another number of unknowns when the model was traced.
+#[cold]
+#[inline(never)]
+fn changed() -> String {
+    "the number of unknowns, or the length of a vector, depends on the values of unknowns".into()
+}
+
 /// The error of a vector of another length than its distribution.
 #[cold]
 #[inline(never)]
-fn other_length(place: Place<'_>, given: usize, expected: usize) -> EvalError {
-    EvalError::Recoverable(format!(
-        "{place} has {given} numbers, its distribution {expected}"
-    ))
+fn other_length(place: Place<'_>, given: usize, expected: usize) -> String {
+    format!("{place} has {given} numbers, its distribution {expected}")
 }
 
 /// Writes a density as on paper; the module [`model`](mod@crate::model) describes the language.

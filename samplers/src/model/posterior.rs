@@ -2,9 +2,11 @@
 
 use std::fmt;
 
+use pulp::{Arch, NullaryFnOnce};
 use rand::{Rng, RngExt};
 
 use super::log_density::LogDensity;
+use super::physical::Physical;
 use super::structure::Structure;
 use super::walk::{Source, Walk};
 use super::{Model, NamedDraws};
@@ -17,6 +19,10 @@ use crate::run::Run;
 /// Chains start where Stan's do, within this of zero on the real line.
 const START: f64 = 2.0;
 
+/// Vectors of up to so many numbers altogether need no memory of their own: less than 2 KiB at the widest, beyond
+/// which zeros are written in a way that is slow to begin.
+const FEW: usize = 16;
+
 /// The density of a model's unknowns on the real line, given its data.
 ///
 /// Its names are those of the unknowns, then those of the quantities kept; elements of vectors count from 0.
@@ -24,6 +30,8 @@ pub struct ModelPosterior<M: Model> {
     model: M,
     derived: M::Derived,
     structure: Structure,
+    /// What the processor can do.
+    arch: Arch,
 }
 
 impl<M: Model + fmt::Debug> fmt::Debug for ModelPosterior<M> {
@@ -41,6 +49,7 @@ impl<M: Model> ModelPosterior<M> {
             model,
             derived,
             structure,
+            arch: Arch::new(),
         })
     }
 
@@ -104,10 +113,8 @@ impl<M: Model> ModelPosterior<M> {
     // One function for each width: the optimiser gives up on long ones.
     #[inline(never)]
     fn evaluate<const WIDTH: usize>(&self, z: &[f64], first: usize) -> Result<Dual<WIDTH>, EvalError> {
-        let mut space = vec![Dual::from(0.0); self.structure.space];
-        let mut log_density = LogDensity::new(z, first, &mut space);
-        self.model.run(&self.derived, &mut log_density)?;
-        log_density.sum()
+        let posterior = self;
+        self.arch.dispatch(Evaluation::<WIDTH, M> { posterior, z, first })
     }
 
     /// The part of the gradient that begins at `first`, and the log density.
@@ -122,6 +129,15 @@ impl<M: Model> ModelPosterior<M> {
             *derivative = carried;
         }
         Ok(log_density.value)
+    }
+
+    /// Writes what a draw holds at z and gives ln |dx/dz|, if the model does not fail and there is room.
+    fn physical(&self, z: &[f64], x: &mut [f64]) -> Option<f64> {
+        let (parameters, kept) = x.split_at_mut_checked(self.structure.parameters)?;
+        let mut space = Space::new();
+        let mut physical = Physical::new(z, [parameters, kept], space.of(self.structure.space));
+        self.model.run(&self.derived, &mut physical).ok()?;
+        physical.is_complete().then(|| physical.ln_jacobian())
     }
 
     fn check_length(&self, z: &[f64]) -> Result<(), EvalError> {
@@ -165,6 +181,59 @@ impl<M: Model> ModelPosterior<M> {
     }
 }
 
+/// An evaluation, to be compiled for several kinds of processors. They differ in how many derivatives they take
+/// at once, not in what becomes of them.
+struct Evaluation<'a, const WIDTH: usize, M: Model> {
+    posterior: &'a ModelPosterior<M>,
+    z: &'a [f64],
+    first: usize,
+}
+
+impl<const WIDTH: usize, M: Model> NullaryFnOnce for Evaluation<'_, WIDTH, M> {
+    type Output = Result<Dual<WIDTH>, EvalError>;
+
+    #[inline(always)]
+    fn call(self) -> Self::Output {
+        let ModelPosterior {
+            model,
+            derived,
+            structure,
+            ..
+        } = self.posterior;
+        let mut space = Space::new();
+        let mut log_density = LogDensity::new(self.z, self.first, space.of(structure.space));
+        model.run(derived, &mut log_density)?;
+        log_density.sum()
+    }
+}
+
+/// What the vectors of one evaluation are made of.
+struct Space<const WIDTH: usize> {
+    few: [Dual<WIDTH>; FEW],
+    many: Vec<Dual<WIDTH>>,
+}
+
+impl<const WIDTH: usize> Space<WIDTH> {
+    #[inline(always)]
+    fn new() -> Self {
+        Self {
+            few: [Dual::from(0.0); FEW],
+            many: Vec::new(),
+        }
+    }
+
+    /// Room for vectors of `len` numbers altogether.
+    #[inline(always)]
+    fn of(&mut self, len: usize) -> &mut [Dual<WIDTH>] {
+        if len <= FEW {
+            &mut self.few[..len]
+        } else {
+            self.many.resize(len, Dual::from(0.0));
+            &mut self.many
+        }
+    }
+}
+
 impl<M: Model> Density for ModelPosterior<M> {
     fn dim(&self) -> usize {
         self.structure.dim
@@ -185,19 +254,14 @@ impl<M: Model> Density for ModelPosterior<M> {
 
     fn to_physical(&self, z: &[f64], x: &mut [f64]) {
         // Where the model fails, or room is missing, there is nothing to write.
-        x.fill(f64::NAN);
-        if let Ok(walk) = self.walk(Source::RealLine(z), None)
-            && walk.parameters.len() + walk.kept.len() == self.structure.names.len()
-        {
-            for (x, value) in x.iter_mut().zip(walk.parameters.into_iter().chain(walk.kept)) {
-                *x = value;
-            }
+        if self.physical(z, x).is_none() {
+            x.fill(f64::NAN);
         }
     }
 
     fn ln_jacobian(&self, z: &[f64]) -> f64 {
-        self.walk(Source::RealLine(z), None)
-            .map_or(f64::NAN, |walk| walk.ln_jacobian)
+        self.physical(z, &mut vec![0.0; self.structure.names.len()])
+            .unwrap_or(f64::NAN)
     }
 
     fn initial(&self, rng: &mut dyn Rng) -> Vec<f64> {

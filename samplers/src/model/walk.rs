@@ -45,8 +45,6 @@ pub(super) struct Walk<'w> {
     pub(super) kept: Vec<f64>,
     /// Draws in place of the data.
     pub(super) observations: Vec<f64>,
-    /// ln |dx/dz|.
-    pub(super) ln_jacobian: f64,
     /// The first term of the log density that is none, and its value.
     pub(super) wrong: Option<String>,
     /// How many numbers the vectors have.
@@ -65,7 +63,6 @@ impl<'w> Walk<'w> {
             parameters: Vec::new(),
             kept: Vec::new(),
             observations: Vec::new(),
-            ln_jacobian: 0.0,
             wrong: None,
             space: 0,
         }
@@ -107,12 +104,12 @@ impl<'w> Walk<'w> {
         self.dim += support.dim();
         let constrain = |z: &[f64], x: &mut [Dual<0>]| {
             let z: Vec<Dual<0>> = z.iter().map(|&z| constant(z)).collect();
-            support.constrain(&z, x).value
+            support.constrain(&z, x);
         };
         match self.source {
             Source::RealLine(_) => {
                 let z = self.next(support.dim())?;
-                self.ln_jacobian += constrain(z, x);
+                constrain(z, x);
             }
             Source::Physical(_) => {
                 let given = self.next(support.len())?;
@@ -121,7 +118,7 @@ impl<'w> Walk<'w> {
                 self.z.append(&mut z);
                 set(x, given);
             }
-            Source::Zero | Source::Prior => self.ln_jacobian += constrain(&vec![0.0; support.dim()], x),
+            Source::Zero | Source::Prior => constrain(&vec![0.0; support.dim()], x),
         }
         Ok(())
     }
@@ -146,17 +143,10 @@ impl Interpreter<0> for Walk<'_> {
     {
         let support: Support<Dual<0>> = distribution.support().cast();
         self.dim += 1;
-        let constrain = |walk: &mut Self, z: f64| {
-            let (x, ln_jacobian) = support.constrain(constant(z));
-            walk.ln_jacobian += ln_jacobian.value;
-            x.value
-        };
+        let constrain = |z: f64| support.constrain(constant(z)).0.value;
         let x = match self.source {
-            Source::RealLine(_) => {
-                let z = self.next(1)?[0];
-                constrain(self, z)
-            }
-            Source::Zero => constrain(self, 0.0),
+            Source::RealLine(_) => constrain(self.next(1)?[0]),
+            Source::Zero => constrain(0.0),
             Source::Physical(_) => {
                 let x = self.next(1)?[0];
                 self.z.push(support.unconstrain(x));
@@ -256,7 +246,11 @@ impl Interpreter<0> for Walk<'_> {
         Dual<0>: From<D::Number>,
     {
         if y.len() != distribution.len() {
-            return Err(other_length(place, y.len(), distribution.len()));
+            return Err(EvalError::Recoverable(other_length(
+                place,
+                y.len(),
+                distribution.len(),
+            )));
         }
         self.space += y.len();
         let observed: Vec<Dual<0>> = y.iter().map(|&y| constant(y)).collect();

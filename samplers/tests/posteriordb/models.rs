@@ -6,6 +6,7 @@ use armilla_samplers::model::cholesky;
 use armilla_samplers::number::Number;
 
 /// Σ aᵢ bᵢ.
+#[inline(always)]
 fn dot<N: Number>(a: &[N], b: &[f64]) -> N {
     a.iter().zip(b).map(|(&a, &b)| a * b).sum()
 }
