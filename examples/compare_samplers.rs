@@ -15,15 +15,21 @@ model! {
     y[i in 0..t.len()] ~ StudentT(freedom, intercept + slope * t[i], scale);
 }
 
+type Named = (&'static str, Box<dyn Sampler<dyn DifferentiableDensity>>);
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let t: Vec<f64> = (0..40).map(|i| 0.1 * f64::from(i)).collect();
     // Every ninth point is far off.
     let off = |i: usize| if i % 9 == 4 { 6.0 } else { (12.9 * i as f64).sin() };
-    let y = t.iter().enumerate().map(|(i, t)| 1.0 + 2.0 * t + 0.5 * off(i)).collect();
+    let y = t
+        .iter()
+        .enumerate()
+        .map(|(i, t)| 1.0 + 2.0 * t + 0.5 * off(i))
+        .collect();
     let posterior = Robust { t, y }.posterior()?;
     let target: &dyn DifferentiableDensity = &posterior;
 
-    let samplers: Vec<(&str, Box<dyn Sampler<dyn DifferentiableDensity>>)> = vec![
+    let samplers: Vec<Named> = vec![
         ("NUTS", Box::new(Nuts::default())),
         ("HMC", Box::new(Hmc::default())),
         ("MALA", Box::new(Mala::default())),

@@ -35,7 +35,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let predicted = posterior.predictive(&run, 1)?;
     println!("\nschool  seen  predicted (mean ± sd)");
     for (j, seen) in posterior.model().y.iter().enumerate() {
-        let draws = predicted.column(&format!("y[{j}]")).ok_or("no such observation")?;
+        let draws = predicted
+            .column(&format!("y[{j}]"))
+            .ok_or("no such observation")?;
         let mean = draws.iter().sum::<f64>() / draws.len() as f64;
         let variance = draws.iter().map(|y| (y - mean).powi(2)).sum::<f64>() / draws.len() as f64;
         println!("{j:6}  {seen:4}  {mean:5.1} ± {:.1}", variance.sqrt());

@@ -12,7 +12,10 @@ fn the_readme_shows_the_example_as_it_is() {
 
 #[test]
 fn the_readme_shows_the_model_as_it_is() {
-    let (readme, example) = (include_str!("../README.md"), include_str!("../examples/hierarchical.rs"));
+    let (readme, example) = (
+        include_str!("../README.md"),
+        include_str!("../examples/hierarchical.rs"),
+    );
     let start = example.find("model! {").unwrap();
     let model = &example[start..start + example[start..].find("\n}\n").unwrap() + 3];
     assert!(

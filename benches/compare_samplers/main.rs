@@ -42,7 +42,10 @@ struct Row {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Cargo adds options of its own.
-    let chosen = std::env::args().skip(1).filter(|name| !name.starts_with('-')).collect();
+    let chosen = std::env::args()
+        .skip(1)
+        .filter(|name| !name.starts_with('-'))
+        .collect();
     let bench = Bench {
         peers: Peers::read()?,
         chosen,
@@ -69,7 +72,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn gradient_samplers<T: DifferentiableDensity + ?Sized>(dim: usize) -> Vec<Named<'static, T>> {
     let mut samplers: Vec<Named<'static, T>> = vec![
         ("NUTS", Box::new(Nuts::default()), options(500, 1000)),
-        ("NUTS, 10000 draws", Box::new(Nuts::default()), options(500, 10_000)),
+        (
+            "NUTS, 10000 draws",
+            Box::new(Nuts::default()),
+            options(500, 10_000),
+        ),
         ("HMC", Box::new(Hmc::default()), options(1000, 10_000)),
         ("MALA", Box::new(Mala::default()), options(2000, 10_000)),
         ("MCLMC", Box::new(Mclmc::default()), options(1000, 10_000)),
@@ -84,7 +91,11 @@ fn gradient_samplers<T: DifferentiableDensity + ?Sized>(dim: usize) -> Vec<Named
 /// Samplers of any density.
 fn value_samplers<T: Density + ?Sized>() -> Vec<Named<'static, T>> {
     vec![
-        ("Metropolis–Hastings", Box::new(MetropolisHastings::default()), options(2000, 20_000)),
+        (
+            "Metropolis–Hastings",
+            Box::new(MetropolisHastings::default()),
+            options(2000, 20_000),
+        ),
         ("ensemble", Box::new(Ensemble::default()), options(1000, 5000)),
     ]
 }
@@ -102,20 +113,25 @@ impl Bench {
         self.compare(name, target, target.dim(), truth, gradient_samplers(target.dim()));
     }
 
-    fn posteriordb<M: Model>(
-        &self,
-        name: &str,
-        loaded: Option<(reference::Reference, ModelPosterior<M>)>,
-    ) {
+    fn posteriordb<M: Model>(&self, name: &str, loaded: Option<(reference::Reference, ModelPosterior<M>)>) {
         let Some((reference, target)) = loaded else {
             return;
         };
         let of = |name: &String| {
-            let column = reference.names.iter().position(|other| counted_from_zero(other) == *name)?;
+            let column = reference
+                .names
+                .iter()
+                .position(|other| counted_from_zero(other) == *name)?;
             Some(mean_and_error(&reference.column(column)))
         };
         let truth = target.names().iter().map(of).collect();
-        self.compare(name, &target, target.dim(), &truth, gradient_samplers(target.dim()));
+        self.compare(
+            name,
+            &target,
+            target.dim(),
+            &truth,
+            gradient_samplers(target.dim()),
+        );
     }
 
     fn two_moons(&self) -> Result<(), Box<dyn std::error::Error>> {
@@ -132,7 +148,11 @@ impl Bench {
             .with("theta[1]", Uniform::new(-1.0, 1.0)?)?;
         let target = Posterior::new(prior, targets::TwoMoons(observation))?;
         let mut samplers = value_samplers();
-        samplers.push(("parallel tempering", Box::new(ParallelTempering::default()), options(1000, 10_000)));
+        samplers.push((
+            "parallel tempering",
+            Box::new(ParallelTempering::default()),
+            options(1000, 10_000),
+        ));
         samplers.push(("SMC", Box::new(Smc::default()), options(0, 10_000)));
         self.compare("two_moons", &target, 2, &truth, samplers);
         Ok(())

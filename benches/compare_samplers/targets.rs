@@ -40,7 +40,9 @@ impl<F: Fn(&[f64], &mut [f64]) -> f64 + Send + Sync> Density for Target<F> {
     }
     fn initial(&self, rng: &mut dyn Rng) -> Vec<f64> {
         let edge = self.start;
-        (0..self.names.len()).map(|_| rng.random_range(-edge..edge)).collect()
+        (0..self.names.len())
+            .map(|_| rng.random_range(-edge..edge))
+            .collect()
     }
 }
 

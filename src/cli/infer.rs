@@ -154,14 +154,7 @@ impl Infer {
         let surrogate =
             surrogate.map_err(|e| Error::file(&self.data.data, format!("map {}: {e}", self.index)))?;
         let options = self.options()?;
-        let inference = infer_observation(
-            &flow,
-            &observation,
-            &surrogate,
-            &likelihood,
-            &settings,
-            &options,
-        );
+        let inference = infer_observation(&flow, &observation, &surrogate, &likelihood, &settings, &options);
         let inference = inference?;
         inference.write(&mut folder)?;
         self.export(&inference.run, &flow, &mut folder)?;
@@ -207,8 +200,7 @@ impl Infer {
                 std::process::exit(INTERRUPTED);
             }
         };
-        ctrlc::set_handler(handler)
-            .map_err(|e| Error::Invalid(format!("Ctrl-C cannot be handled: {e}")))?;
+        ctrlc::set_handler(handler).map_err(|e| Error::Invalid(format!("Ctrl-C cannot be handled: {e}")))?;
         Ok(RunOptions {
             until: self.until_ess.map(|ess| Converged {
                 ess,
@@ -234,7 +226,8 @@ impl Infer {
                     folder.file("chain.paramnames");
                     folder.file("chain.ranges");
                     let ranges = &flow.card().parameters.0;
-                    let ranges: Vec<(f64, f64)> = ranges.iter().map(|range| (range.low, range.high)).collect();
+                    let ranges: Vec<(f64, f64)> =
+                        ranges.iter().map(|range| (range.low, range.high)).collect();
                     export::getdist::write(run, &ranges, &folder.path().join("chain"))?;
                 }
             }

@@ -234,7 +234,9 @@ pub fn infer<L: DifferentiableLikelihood>(
     let mut surface = None;
     let run = match settings.method {
         // The pictures want the cells, not only the draws that they are.
-        Method::Grid => surface.insert(settings.grid().evaluate(&posterior, &options)?).run(),
+        Method::Grid => surface
+            .insert(settings.grid().evaluate(&posterior, &options)?)
+            .run(),
         _ => settings.sampler().sample(&posterior, &options)?,
     };
     let report = Report::new(settings, &run, truth, start.elapsed().as_secs_f64());

@@ -91,7 +91,10 @@ impl Inference {
                         step: "iteration",
                         quantity: "−ln p(map | θ)",
                     };
-                    loss(&plot, folder.file(&format!("{}_loss_idx{n}.png", self.report.method.name())))?;
+                    loss(
+                        &plot,
+                        folder.file(&format!("{}_loss_idx{n}.png", self.report.method.name())),
+                    )?;
                 }
             }
             Method::Grid => {
@@ -155,7 +158,11 @@ impl Inference {
         };
         plot::inference(
             &plot,
-            folder.file(&format!("inference_{}_idx{}.png", self.report.method.name(), observation.index)),
+            folder.file(&format!(
+                "inference_{}_idx{}.png",
+                self.report.method.name(),
+                observation.index
+            )),
         )
     }
 

@@ -108,7 +108,9 @@ impl Report {
         }
         let mut rows = vec![head.into_iter().map(str::to_owned).collect()];
         for p in &self.parameters {
-            let ParameterSummary { name, sd, q16, q84, .. } = &p.summary;
+            let ParameterSummary {
+                name, sd, q16, q84, ..
+            } = &p.summary;
             let show = |x| number(x, *sd);
             let error = p.truth.map(|truth| p.estimate - truth);
             let mut row = vec![

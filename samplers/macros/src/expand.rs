@@ -323,7 +323,11 @@ impl Expander {
                 let mut value = syn::parse_quote_spanned!(name.span()=> #name[#index]);
                 self.kinds.rewrite(&mut value);
                 self.kinds.leave(mark);
-                let observe = observe(distribution, std::slice::from_ref(&index), value.to_token_stream());
+                let observe = observe(
+                    distribution,
+                    std::slice::from_ref(&index),
+                    value.to_token_stream(),
+                );
                 Ok(quote!(for #index in #range { #observe }))
             }
             Place::Indices(indices) => {

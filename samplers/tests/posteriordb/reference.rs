@@ -62,7 +62,10 @@ fn read_npy(bytes: &[u8]) -> Vec<f64> {
     assert!(header.contains("'fortran_order': False"), "{header}");
     if header.contains("'<f4'") {
         let (numbers, _) = numbers.as_chunks();
-        return numbers.iter().map(|&number| f64::from(f32::from_le_bytes(number))).collect();
+        return numbers
+            .iter()
+            .map(|&number| f64::from(f32::from_le_bytes(number)))
+            .collect();
     }
     assert!(header.contains("'<f8'"), "{header}");
     let (numbers, _) = numbers.as_chunks();
@@ -76,7 +79,9 @@ pub fn data() -> Option<PathBuf> {
     }
     // The package that this file is compiled into is the repository's, or one in it.
     let roots = ["../shared/data", "../../shared/data"];
-    let mut roots = roots.iter().map(|root| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(root));
+    let mut roots = roots
+        .iter()
+        .map(|root| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(root));
     roots.find(|root| root.is_dir())
 }
 

@@ -166,7 +166,13 @@ pub fn demo(
     let map: Vec<f64> = observation.map.iter().map(|&x| f64::from(x)).collect();
     let likelihood = LognormalField::new(settings.slab)?.observe(&map)?;
     let on_grid = InferSettings::new(Method::Grid, settings.seed);
-    let exact = infer(prior, likelihood, observation.truth.as_deref(), &on_grid, &watch())?;
+    let exact = infer(
+        prior,
+        likelihood,
+        observation.truth.as_deref(),
+        &on_grid,
+        &watch(),
+    )?;
     let by_method = |method: Method| -> Result<Inference> {
         observe(DemoProgress::Stage(method.name()));
         let how = InferSettings::new(method, settings.seed);
@@ -248,7 +254,12 @@ fn draw_fields(
     inference: &Inference,
     folder: &mut OutFolder,
 ) -> Result<()> {
-    let mean: Vec<f64> = inference.report.parameters.iter().map(|p| p.summary.mean).collect();
+    let mean: Vec<f64> = inference
+        .report
+        .parameters
+        .iter()
+        .map(|p| p.summary.mean)
+        .collect();
     let side = flow.card().side;
     let generated = flow.generate(&mean, 4, inference.report.seed)?;
     let title = format!("Observation, map {}", observation.index);
