@@ -292,9 +292,12 @@ fn a_run_stops_when_its_time_is_up() {
         time_limit: Some(Duration::from_millis(200)),
         ..options()
     };
-    let run = Hmc::default().sample(&slow(0), &options).unwrap();
+    // More chains than threads: they take turns.
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    let run = pool.install(|| Hmc::default().sample(&slow(0), &options).unwrap());
     assert_eq!(run.stop, StopReason::TimeLimit);
-    assert!(!run.is_empty());
+    assert!(run.chains.iter().all(|chain| !chain.is_empty()));
+    assert!(run.summary().parameters[0].rhat.is_some());
     assert!(
         run.summary()
             .warnings

@@ -93,7 +93,15 @@ pub(super) struct Folder {
     path: PathBuf,
     names: Vec<String>,
     /// Held as long as the run lasts; the system lets go of it when the process ends.
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // Closing the file would not do while a process that was just forked has it too. A lock that cannot be
+        // let go of ends with the process.
+        let _ = self.lock.unlock();
+    }
 }
 
 impl Folder {
@@ -150,7 +158,7 @@ impl Folder {
         Ok(Self {
             path,
             names: identity.names,
-            _lock: lock,
+            lock,
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 use serde::Serialize;
@@ -19,6 +19,8 @@ use crate::rng::{Purpose, Stream, stream};
 
 /// Chains are first judged at this many draws, then at a quarter more each time.
 const FIRST_JUDGED: usize = 100;
+/// How long a worker goes on where others wait for its thread.
+const TURN: Duration = Duration::from_millis(50);
 
 /// By how much, relative to it, the log density at a point may have changed since the run was begun: values in
 /// single precision may depend on whether a gradient or a batch was asked for; another target is further off.
@@ -254,55 +256,62 @@ impl<T: Density + ?Sized, P: Process<T>> Engine<'_, T, P> {
         StopReason::TimeLimit
     }
 
+    /// Moves all workers on until their chains hold `draws`, and writes down how far they came.
     fn advance_all(&self, workers: &mut [Worker<P::State>], draws: usize) {
-        // One worker a task: the length of their steps is not known.
+        // What may be cut short takes turns, so that no chain is left without draws for want of a thread.
+        let may_be_cut = self.options.time_limit.is_some() || self.options.interrupt.is_some();
+        let turn = (may_be_cut && workers.len() > rayon::current_num_threads()).then_some(TURN);
+        while !self.halted() && workers.iter().any(|worker| self.goes_on(worker, draws)) {
+            // One worker a task: the length of their steps is not known.
+            workers
+                .par_iter_mut()
+                .with_max_len(1)
+                .for_each(|worker| self.advance(worker, draws, turn));
+        }
         workers
             .par_iter_mut()
-            .with_max_len(1)
-            .for_each(|worker| self.advance(worker, draws));
+            .filter(|worker| worker.moved)
+            .for_each(|worker| {
+                self.save(worker);
+            });
     }
 
-    /// Steps of one worker, until its chains hold `draws`.
-    fn advance(&self, worker: &mut Worker<P::State>, draws: usize) {
+    fn goes_on(&self, worker: &Worker<P::State>, draws: usize) -> bool {
+        let first = worker.chains.first();
+        !self.ended(worker) && first.is_none_or(|chain| chain.len() < draws)
+    }
+
+    /// Steps of one worker, until its chains hold `draws` or its turn is over.
+    fn advance(&self, worker: &mut Worker<P::State>, draws: usize, turn: Option<Duration>) {
         let counted = Counted::resumed(self.target, worker.evaluations);
         let every = self
             .options
             .checkpoint
             .as_ref()
             .map(|checkpoint| checkpoint.every);
-        let mut saved = Instant::now();
-        let mut moved = false;
-        while !self.ended(worker) && !self.halted() {
-            if worker.chains.first().is_some_and(|chain| chain.len() >= draws) {
-                break;
-            }
+        let began = Instant::now();
+        while self.goes_on(worker, draws) && !self.halted() && turn.is_none_or(|turn| began.elapsed() < turn)
+        {
             let Worker {
                 state, rng, chains, ..
             } = worker;
             let step = || self.process.advance(&counted, self.options, state, rng, chains);
             if let Err(error) = guarded(step).unwrap_or_else(|panic| Err(EvalError::Fatal(panic))) {
                 worker.fatal = Some(error.to_string());
-                worker.evaluations = counted.evaluations();
                 // The state may be half a step ahead: the last checkpoint stays.
-                return;
+                worker.moved = false;
+                break;
             }
-            moved = true;
+            worker.moved = true;
             let failed = |chain: &Chain| chain.steps.last().is_some_and(|step| step.diverged);
             worker.divergences += worker.chains.iter().filter(|chain| failed(chain)).count();
             self.tell(worker);
-            if every.is_some_and(|every| saved.elapsed() >= every) {
+            if every.is_some_and(|every| worker.saved.elapsed() >= every) {
                 worker.evaluations = counted.evaluations();
-                if !self.save(worker) {
-                    return;
-                }
-                saved = Instant::now();
-                moved = false;
+                self.save(worker);
             }
         }
         worker.evaluations = counted.evaluations();
-        if moved {
-            self.save(worker);
-        }
     }
 
     fn tell(&self, worker: &Worker<P::State>) {
@@ -320,24 +329,21 @@ impl<T: Density + ?Sized, P: Process<T>> Engine<'_, T, P> {
         }));
     }
 
-    /// Whether the worker can go on.
-    fn save(&self, worker: &mut Worker<P::State>) -> bool {
+    /// Writes the worker to disk, if it is to be; one that cannot be written ends.
+    fn save(&self, worker: &mut Worker<P::State>) {
         let Some(folder) = &self.folder else {
-            return true;
+            return;
         };
         match folder.save(worker) {
             Ok(()) => {
+                (worker.saved, worker.moved) = (Instant::now(), false);
                 let draws = worker.chains.iter().map(Chain::len).sum();
                 self.options.tell(Event::Checkpoint {
                     worker: worker.index,
                     draws,
                 });
-                true
             }
-            Err(error) => {
-                worker.fatal = Some(error.to_string());
-                false
-            }
+            Err(error) => worker.fatal = Some(error.to_string()),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Hold what one worker of a run carries from step to step.
 
+use std::time::Instant;
+
 use super::{Chain, Evaluations};
 use crate::rng::Stream;
 
@@ -13,6 +15,9 @@ pub(super) struct Worker<S> {
     /// Of each chain: the draws that are safe on disk, and the bytes they take there.
     pub(super) written: Vec<(usize, u64)>,
     pub(super) divergences: usize,
+    /// When it was last written to disk, and whether it has moved since.
+    pub(super) saved: Instant,
+    pub(super) moved: bool,
     /// What ended it for good.
     pub(super) fatal: Option<String>,
 }
@@ -33,6 +38,8 @@ impl<S> Worker<S> {
             written: vec![(0, 0); chains.len()],
             divergences: chains.iter().map(Chain::divergences).sum(),
             chains,
+            saved: Instant::now(),
+            moved: false,
             fatal: None,
         }
     }
