@@ -92,6 +92,14 @@ fn samplers<T: DifferentiableDensity>(acceptance: f64) -> Vec<(&'static str, Box
             }),
         ),
         (
+            "nuts of low rank",
+            Box::new(Nuts {
+                target_acceptance,
+                metric: MetricKind::LowRank,
+                ..nuts
+            }),
+        ),
+        (
             "hmc",
             Box::new(Hmc {
                 target_acceptance,

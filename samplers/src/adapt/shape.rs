@@ -37,6 +37,8 @@ const WIDEST: f64 = 1e100;
 /// Covariances of n draws of d parameters are drawn towards the scales alone as if by this many draws for
 /// each parameter: fewer draws than parameters span no covariance.
 const PRIOR_DRAWS: f64 = 0.02;
+/// A direction counts where the variance along it is this many times that of the scales, or as many times smaller.
+const FAR: f64 = 2.0;
 
 impl Shape {
     pub(crate) fn new(kind: MetricKind, dim: usize) -> Self {
@@ -45,7 +47,7 @@ impl Shape {
             mean: DVector::zeros(dim),
             scatter: match kind {
                 MetricKind::Diagonal => Scatter::Diagonal(DVector::zeros(dim)),
-                MetricKind::Dense => Scatter::Dense(DMatrix::zeros(dim, dim)),
+                MetricKind::Dense | MetricKind::LowRank => Scatter::Dense(DMatrix::zeros(dim, dim)),
             },
         };
         Self {
@@ -83,6 +85,11 @@ impl Shape {
                     *factor = found;
                 }
             }
+            (low_rank @ Metric::LowRank { .. }, Scatter::Dense(draws), Scatter::Dense(gradients)) => {
+                if let Some(found) = fitting_directions(draws, gradients, self.draws.count) {
+                    *low_rank = found;
+                }
+            }
             // A metric and its shape are made of the same kind.
             _ => {}
         }
@@ -96,9 +103,43 @@ fn fitting_scale(z: f64, g: f64) -> Option<f64> {
     (WIDEST.recip()..WIDEST).contains(&scale).then_some(scale)
 }
 
-/// The lower triangular L for which Σ = L Lᵀ solves Σ G Σ = Z, where Z and G are the scatters of `count`
-/// draws and gradients: the geometric mean of Z and G⁻¹ (Bhatia 2007, Positive Definite Matrices, chapter 4).
+/// The lower triangular L for which Σ = L Lᵀ fits.
 fn fitting_factor(draws: &DMatrix<f64>, gradients: &DMatrix<f64>, count: f64) -> Option<DMatrix<f64>> {
+    let (scales, shape) = fitting_shape(draws, gradients, count)?;
+    let mut factor = shape.cholesky()?.unpack();
+    for (mut row, scale) in factor.row_iter_mut().zip(&scales) {
+        row *= *scale;
+    }
+    factor.iter().all(|entry| entry.is_finite()).then_some(factor)
+}
+
+/// The scales, and those directions in which Σ is far from them: what lies nearer may be noise, and is not worth
+/// its operations.
+fn fitting_directions(draws: &DMatrix<f64>, gradients: &DMatrix<f64>, count: f64) -> Option<Metric> {
+    let (scales, shape) = fitting_shape(draws, gradients, count)?;
+    let eigen = shape.try_symmetric_eigen(f64::EPSILON, 0)?;
+    let far = |variance: f64| !(FAR.recip()..=FAR).contains(&variance) && variance > 0.0;
+    let kept: Vec<usize> = (0..scales.len()).filter(|&k| far(eigen.eigenvalues[k])).collect();
+    let stretches: Vec<f64> = kept.iter().map(|&k| eigen.eigenvalues[k].sqrt() - 1.0).collect();
+    let directions = eigen.eigenvectors.select_columns(&kept);
+    let finite = directions
+        .iter()
+        .chain(&stretches)
+        .all(|number| number.is_finite());
+    finite.then(|| Metric::LowRank {
+        scales: scales.as_slice().to_vec(),
+        directions,
+        stretches,
+    })
+}
+
+/// Scales, and in their units the Σ that solves Σ G Σ = Z, where Z and G are the scatters of `count` draws and
+/// gradients: the geometric mean of Z and G⁻¹ (Bhatia 2007, Positive Definite Matrices, chapter 4).
+fn fitting_shape(
+    draws: &DMatrix<f64>,
+    gradients: &DMatrix<f64>,
+    count: f64,
+) -> Option<(DVector<f64>, DMatrix<f64>)> {
     let dim = draws.nrows();
     let scales: Option<Vec<f64>> = (0..dim)
         .map(|i| fitting_scale(draws[(i, i)], gradients[(i, i)]))
@@ -122,11 +163,7 @@ fn fitting_factor(draws: &DMatrix<f64>, gradients: &DMatrix<f64>, count: f64) ->
     let outer = root.tr_solve_lower_triangular(&eigen.eigenvectors)?;
     let roots = eigen.eigenvalues.map(|value| value.max(0.0).sqrt());
     let shape = &outer * DMatrix::from_diagonal(&roots) * outer.transpose();
-    let mut factor = shape.cholesky()?.unpack();
-    for (mut row, scale) in factor.row_iter_mut().zip(&scales) {
-        row *= *scale;
-    }
-    factor.iter().all(|entry| entry.is_finite()).then_some(factor)
+    Some((scales, shape))
 }
 
 impl Spread {
@@ -219,8 +256,35 @@ mod tests {
     }
 
     #[test]
+    fn far_directions_are_found_and_near_ones_left() {
+        let Metric::LowRank {
+            scales,
+            directions,
+            stretches,
+        } = learned(MetricKind::LowRank, 2000)
+        else {
+            panic!("the metric is not of low rank")
+        };
+        // Of unit scales, the first two parameters are correlated by 0.95: 1.95 along their sum, 0.05 across it;
+        // the scales lie between those of draws and of gradients, and shift both.
+        assert_eq!(stretches.len(), directions.ncols());
+        assert!((1..3).contains(&stretches.len()), "{stretches:?}");
+        let scaled = DMatrix::from_diagonal(&DVector::from_vec(scales.clone()));
+        let stretch = DMatrix::from_diagonal(&DVector::from_vec(stretches.clone()));
+        let factor = scaled * (DMatrix::identity(3, 3) + &directions * stretch * directions.transpose());
+        let inverse = factor.try_inverse().unwrap();
+        let whitened = &inverse * DMatrix::from_row_slice(3, 3, &COVARIANCE) * inverse.transpose();
+        let eigenvalues = whitened.symmetric_eigenvalues();
+        // Without directions the spread is 39; what is left is within the bounds of what counts.
+        assert!(
+            eigenvalues.max() < 2.2 && eigenvalues.min() > 0.45,
+            "{eigenvalues}"
+        );
+    }
+
+    #[test]
     fn draws_that_are_all_the_same_change_nothing() {
-        for kind in [MetricKind::Diagonal, MetricKind::Dense] {
+        for kind in [MetricKind::Diagonal, MetricKind::Dense, MetricKind::LowRank] {
             let mut shape = Shape::new(kind, 2);
             (0..10).for_each(|_| shape.push(&[1.0, 2.0], &[0.5, 0.0]));
             let mut metric = Metric::identity(kind, 2);

@@ -18,6 +18,9 @@ pub enum MetricKind {
     /// correlated with the next by 0.9, it takes a tenth of those that scales alone take, after a warm-up of
     /// 400 steps.
     Dense,
+    /// A scale for each parameter, and those directions in which they are correlated most: k of them take 2 k d
+    /// operations more per gradient.
+    LowRank,
 }
 
 /// Gradients below this, or above its inverse, say nothing of a scale.
@@ -35,6 +38,12 @@ pub(crate) enum Metric {
     Diagonal(Vec<f64>),
     /// L, lower triangular.
     Dense(DMatrix<f64>),
+    /// L = D (1 + U S Uᵀ), with scales D, orthonormal columns U, and by how much each of them stretches, S.
+    LowRank {
+        scales: Vec<f64>,
+        directions: DMatrix<f64>,
+        stretches: Vec<f64>,
+    },
 }
 
 impl Metric {
@@ -43,6 +52,11 @@ impl Metric {
         match kind {
             MetricKind::Diagonal => Self::Diagonal(vec![1.0; dim]),
             MetricKind::Dense => Self::Dense(DMatrix::identity(dim, dim)),
+            MetricKind::LowRank => Self::LowRank {
+                scales: vec![1.0; dim],
+                directions: DMatrix::zeros(dim, 0),
+                stretches: Vec::new(),
+            },
         }
     }
 
@@ -59,6 +73,16 @@ impl Metric {
             Self::Diagonal(diagonal) => {
                 diagonal.clear();
                 diagonal.extend(scales);
+            }
+            Self::LowRank {
+                scales: diagonal,
+                directions,
+                stretches,
+            } => {
+                diagonal.clear();
+                diagonal.extend(scales);
+                *directions = DMatrix::zeros(diagonal.len(), 0);
+                stretches.clear();
             }
             Self::Dense(factor) => {
                 factor.fill(0.0);
@@ -81,6 +105,21 @@ impl Metric {
                     axpy(step * y, &column[j..], &mut z[j..]);
                 }
             }
+            Self::LowRank {
+                scales,
+                directions,
+                stretches,
+            } => {
+                for ((z, y), scale) in z.iter_mut().zip(y).zip(scales) {
+                    *z += step * scale * y;
+                }
+                for (direction, stretch) in directions.as_slice().chunks_exact(y.len()).zip(stretches) {
+                    let along = step * stretch * dot(direction, y);
+                    for ((z, u), scale) in z.iter_mut().zip(direction).zip(scales) {
+                        *z += along * scale * u;
+                    }
+                }
+            }
         }
     }
 
@@ -99,6 +138,19 @@ impl Metric {
                     *force = dot(&column[j..], &gradient[j..]);
                 }
             }
+            Self::LowRank {
+                scales,
+                directions,
+                stretches,
+            } => {
+                for ((force, g), scale) in force.iter_mut().zip(gradient).zip(scales) {
+                    *force = scale * g;
+                }
+                for (direction, stretch) in directions.as_slice().chunks_exact(force.len()).zip(stretches) {
+                    // What was added before is orthogonal to this direction.
+                    axpy(stretch * dot(direction, force), direction, force);
+                }
+            }
         }
     }
 
@@ -111,6 +163,17 @@ impl Metric {
                 for (j, column) in factor.as_slice().chunks_exact(dim).enumerate() {
                     z[j] /= column[j];
                     axpy(-z[j], &column[j + 1..], &mut z[j + 1..]);
+                }
+            }
+            Self::LowRank {
+                scales,
+                directions,
+                stretches,
+            } => {
+                z.iter_mut().zip(scales).for_each(|(z, scale)| *z /= scale);
+                for (direction, stretch) in directions.as_slice().chunks_exact(z.len()).zip(stretches) {
+                    let shrink = (1.0 + stretch).recip() - 1.0;
+                    axpy(shrink * dot(direction, z), direction, z);
                 }
             }
         }
@@ -156,9 +219,18 @@ mod tests {
     use super::*;
     use crate::rng::{Purpose, stream};
 
-    fn metrics() -> [Metric; 2] {
+    fn metrics() -> [Metric; 3] {
         let factor = DMatrix::from_row_slice(3, 3, &[2.0, 0.0, 0.0, -1.0, 0.5, 0.0, 0.3, 4.0, 3.0]);
-        [Metric::Diagonal(vec![2.0, 0.1, 30.0]), Metric::Dense(factor)]
+        let low_rank = Metric::LowRank {
+            scales: vec![2.0, 0.1, 30.0],
+            directions: DMatrix::from_column_slice(3, 2, &[0.6, 0.8, 0.0, 0.0, 0.0, 1.0]),
+            stretches: vec![4.0, -0.7],
+        };
+        [
+            Metric::Diagonal(vec![2.0, 0.1, 30.0]),
+            Metric::Dense(factor),
+            low_rank,
+        ]
     }
 
     /// L, column by column.
@@ -207,7 +279,7 @@ mod tests {
 
     #[test]
     fn the_identity_changes_nothing() {
-        for kind in [MetricKind::Diagonal, MetricKind::Dense] {
+        for kind in [MetricKind::Diagonal, MetricKind::Dense, MetricKind::LowRank] {
             let metric = Metric::identity(kind, 3);
             let mut force = [0.0; 3];
             metric.pull_back(&[1.0, 2.0, 3.0], &mut force);

@@ -27,6 +27,13 @@ pub fn samplers() -> Vec<Named<Posterior<Toy>>> {
         ),
         ("nuts", Box::new(Nuts::default())),
         (
+            "nuts of low rank",
+            Box::new(Nuts {
+                metric: MetricKind::LowRank,
+                ..Nuts::default()
+            }),
+        ),
+        (
             "dense nuts",
             Box::new(Nuts {
                 metric: MetricKind::Dense,
