@@ -133,7 +133,7 @@ impl Default for RunOptions {
         Self {
             seed: 0,
             chains: 4,
-            warmup: 500,
+            warmup: 1000,
             draws: 1000,
             until: None,
             time_limit: None,
