@@ -10,7 +10,7 @@ use crate::posterior::Posterior;
 use crate::run::Evaluations;
 
 /// An unnormalised log density over z on the real line, and the way from z to named parameters x in
-/// physical units. [`Posterior`](crate::Posterior) is one; a target of another kind can be too.
+/// physical units. [`Posterior`] is one; a target of another kind can be too.
 pub trait Density: Send + Sync {
     /// The number of unknowns: numbers of z.
     fn dim(&self) -> usize;

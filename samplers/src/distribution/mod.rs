@@ -1,5 +1,5 @@
 //! Say how probable numbers are: one file for each distribution, all of them generic over the
-//! [`Number`](crate::number::Number) of their parameters, so that these can be unknown too.
+//! [`Number`] of their parameters, so that these can be unknown too.
 //!
 //! | of | |
 //! |---|---|

@@ -3,7 +3,7 @@
 //! | format | for | keeps |
 //! |---|---|---|
 //! | [`csv`] | tables, pandas | draws, densities, weights, steps |
-//! | [`json`] | programs | the whole [`Run`](crate::Run) |
+//! | [`json`] | programs | the whole [`Run`] |
 //! | [`getdist`] | GetDist, Cobaya, CosmoMC | draws, weights, densities, ranges |
 //! | [`zarr`] | ArviZ, xarray | draws and sample statistics as `InferenceData` |
 //!
