@@ -132,7 +132,19 @@ impl Folder {
             )),
             TryLockError::Error(error) => file_error(&lock_path, &error),
         })?;
-        let record = path.join("run.json");
+        // From here on the lock is let go of whatever happens.
+        let folder = Self {
+            path,
+            names: identity.names.clone(),
+            lock,
+        };
+        folder.belongs_to(&identity)?;
+        Ok(folder)
+    }
+
+    /// Leaves a record of the run, or compares with the one that is there.
+    fn belongs_to(&self, identity: &Identity) -> Result<(), SampleError> {
+        let record = self.path.join("run.json");
         match fs::read(&record) {
             Ok(bytes) => {
                 let found: Identity = serde_json::from_slice(&bytes).map_err(|error| {
@@ -141,25 +153,21 @@ impl Folder {
                         record.display()
                     ))
                 })?;
-                if let Some(difference) = found.difference(&identity) {
+                if let Some(difference) = found.difference(identity) {
                     return Err(SampleError::File(format!(
                         "{}: the folder holds a run with {difference}; ask for the same, or choose another folder",
-                        path.display()
+                        self.path.display()
                     )));
                 }
+                Ok(())
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let text = serde_json::to_vec_pretty(&identity)
+                let text = serde_json::to_vec_pretty(identity)
                     .map_err(|error| SampleError::File(format!("{}: {error}", record.display())))?;
-                write_whole(&record, &text)?;
+                write_whole(&record, &text)
             }
-            Err(error) => return Err(file_error(&record, &error)),
+            Err(error) => Err(file_error(&record, &error)),
         }
-        Ok(Self {
-            path,
-            names: identity.names,
-            lock,
-        })
     }
 
     fn state_path(&self, worker: usize) -> PathBuf {
