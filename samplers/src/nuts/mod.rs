@@ -12,6 +12,7 @@ use crate::hmc::adaptation::WarmUp;
 use crate::run::markov::run_chains;
 use crate::run::{Chain, Run, RunOptions};
 use crate::sampler::Sampler;
+use crate::settings::check_acceptance;
 
 use kernel::NutsKernel;
 
@@ -74,12 +75,7 @@ impl Default for Nuts {
 impl<T: DifferentiableDensity + ?Sized> Sampler<T> for Nuts {
     fn sample(&self, target: &T, run: &RunOptions) -> Result<Run, SampleError> {
         let invalid = |message: String| Err(SampleError::Invalid(message));
-        if !(0.0 < self.target_acceptance && self.target_acceptance < 1.0) {
-            return invalid(format!(
-                "target_acceptance is {}: choose it between 0 and 1",
-                self.target_acceptance
-            ));
-        }
+        check_acceptance(self.target_acceptance)?;
         if !(1..=DEEPEST).contains(&self.max_depth) {
             return invalid(format!(
                 "max_depth is {}: choose it between 1 and {DEEPEST}",
