@@ -198,6 +198,7 @@ pub struct Inference {
 ///
 /// ```
 /// use armilla::pipeline::{InferSettings, Kind, Method, PriorBox, infer};
+/// use armilla::samplers::RunOptions;
 /// use armilla::samplers::rng::{Purpose, stream};
 /// use armilla::simulators::{GaussianField, Simulator, Slab};
 ///
