@@ -5,6 +5,7 @@
 //! `backward()`, gradients are there for inputs and weights, not for maps in between.
 
 pub mod add;
+pub mod conv;
 pub mod conv2d;
 pub mod mix;
 pub mod modulated_silu;

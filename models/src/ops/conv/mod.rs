@@ -1,0 +1,3 @@
+//! Convolve fields of one, two or three dimensions.
+
+pub mod geometry;
