@@ -1,13 +1,20 @@
 //! Name what a device must be able to do, and let a faster kernel replace a composed operation.
 
 use dfdx::{
-    shapes::Dtype,
-    tensor::{Cpu, Tape, Tensor},
+    shapes::{Dtype, HasShape},
+    tensor::{Cpu, Gradients, Tape, Tensor},
+    tensor_ops::TryAdd,
 };
 
 use crate::{
-    error::Result,
-    ops::{add, conv2d, mix, modulated_silu, pixel_shuffle},
+    error::{ModelError, Result},
+    field::Values,
+    ops::{
+        Activation, Attention, Over, activation, add, attention, combine,
+        conv::{self, geometry::Sizes},
+        conv2d, mix, modulated_silu, norm, pixel_shuffle,
+    },
+    parameter::Parameter,
 };
 
 /// A batch of maps: (batch, channels, height, width).
@@ -23,6 +30,165 @@ pub type Flat<D, T = dfdx::tensor::NoneTape> = Tensor<(usize,), f32, D, T>;
 /// empty `impl Device for Cuda {}` is complete. A device overrides what it has a kernel for, and the
 /// tests compare the kernel with the composed form.
 pub trait Device: dfdx::tensor_ops::Device<f32> {
+    /// See [`conv`](crate::ops::conv()).
+    ///
+    /// # Errors
+    /// Out of memory on the device.
+    fn conv<T: Tape<f32, Self>>(
+        x: Values<Self, T>,
+        weight: &Parameter<Self>,
+        bias: Option<&Parameter<Self>>,
+        sizes: &Sizes,
+    ) -> Result<Values<Self, T>> {
+        let bias = bias.map(Parameter::taped);
+        conv::composed(x, weight.taped(), bias, sizes).map_err(ModelError::device)
+    }
+
+    /// See [`conv_transposed`](crate::ops::conv_transposed).
+    ///
+    /// # Errors
+    /// Out of memory on the device.
+    fn conv_transposed<T: Tape<f32, Self>>(
+        x: Values<Self, T>,
+        weight: &Parameter<Self>,
+        bias: Option<&Parameter<Self>>,
+        sizes: &Sizes,
+    ) -> Result<Values<Self, T>> {
+        let bias = bias.map(Parameter::taped);
+        conv::composed_transposed(x, weight.taped(), bias, sizes).map_err(ModelError::device)
+    }
+
+    /// See [`activate`](crate::ops::activate).
+    ///
+    /// # Errors
+    /// Out of memory on the device.
+    fn activate<T: Tape<f32, Self>>(x: Values<Self, T>, f: Activation) -> Result<Values<Self, T>> {
+        activation::composed(x, f).map_err(ModelError::device)
+    }
+
+    /// See [`activate_tangent`](crate::ops::activate_tangent).
+    ///
+    /// # Errors
+    /// Out of memory on the device.
+    fn activate_tangent<T: Tape<f32, Self>>(
+        x: Values<Self, T>,
+        dx: Values<Self, T>,
+        f: Activation,
+    ) -> Result<Values<Self, T>> {
+        activation::composed_tangent(x, dx, f).map_err(ModelError::device)
+    }
+
+    /// See [`normalise`](crate::ops::normalise).
+    ///
+    /// # Errors
+    /// Out of memory on the device.
+    fn normalise<T: Tape<f32, Self>>(
+        x: Values<Self, T>,
+        weight: &Parameter<Self>,
+        bias: &Parameter<Self>,
+        shift: Option<Values<Self, T>>,
+        over: Over,
+        f: Activation,
+    ) -> Result<Values<Self, T>> {
+        norm::composed(x, weight.taped(), bias.taped(), shift, over, f).map_err(ModelError::device)
+    }
+
+    /// See [`normalise_tangent`](crate::ops::normalise_tangent).
+    ///
+    /// # Errors
+    /// Out of memory on the device.
+    fn normalise_tangent<T: Tape<f32, Self>>(
+        x: Values<Self, T>,
+        dx: Values<Self, T>,
+        weight: &Parameter<Self>,
+        over: Over,
+    ) -> Result<Values<Self, T>> {
+        norm::composed_tangent(x, dx, weight.taped(), over).map_err(ModelError::device)
+    }
+
+    /// See [`rescale`](crate::ops::rescale).
+    ///
+    /// # Errors
+    /// Out of memory on the device.
+    fn rescale<T: Tape<f32, Self>>(
+        x: Values<Self, T>,
+        by: [&Parameter<Self>; 4],
+        shift: Option<Values<Self, T>>,
+        f: Activation,
+    ) -> Result<Values<Self, T>> {
+        norm::composed_rescale(x, by, shift, f).map_err(ModelError::device)
+    }
+
+    /// See [`attend`](crate::ops::attend).
+    ///
+    /// # Errors
+    /// Out of memory on the device.
+    fn attend<T: Tape<f32, Self>>(
+        qkv: Values<Self, T>,
+        heads: usize,
+        kind: Attention,
+    ) -> Result<Values<Self, T>> {
+        attention::composed(qkv, heads, kind).map_err(ModelError::device)
+    }
+
+    /// See [`attend_tangent`](crate::ops::attend_tangent).
+    ///
+    /// # Errors
+    /// Out of memory on the device.
+    fn attend_tangent<T: Tape<f32, Self>>(
+        qkv: Values<Self, T>,
+        tangent: Values<Self, T>,
+        heads: usize,
+        kind: Attention,
+    ) -> Result<Values<Self, T>> {
+        attention::composed_tangent(qkv, tangent, heads, kind).map_err(ModelError::device)
+    }
+
+    /// See [`sum`](crate::ops::sum).
+    ///
+    /// # Errors
+    /// Out of memory on the device.
+    fn sum<T: Tape<f32, Self>>(a: Values<Self, T>, b: Values<Self, T>) -> Result<Values<Self, T>> {
+        a.try_add(b).map_err(ModelError::device)
+    }
+
+    /// See [`shift`](crate::ops::shift).
+    ///
+    /// # Errors
+    /// Out of memory on the device.
+    fn shift<T: Tape<f32, Self>>(x: Values<Self, T>, rows: Values<Self, T>) -> Result<Values<Self, T>> {
+        combine::shift_composed(x, rows).map_err(ModelError::device)
+    }
+
+    /// See [`concat`](crate::ops::concat).
+    ///
+    /// # Errors
+    /// Out of memory on the device.
+    fn concat<T: Tape<f32, Self>>(a: Values<Self, T>, b: Values<Self, T>) -> Result<Values<Self, T>> {
+        combine::concat_composed(a, b).map_err(ModelError::device)
+    }
+
+    /// Mean and unbiased variance of each channel, over batch and positions.
+    ///
+    /// # Errors
+    /// Out of memory on the device.
+    fn moments<T>(x: &Values<Self, T>) -> Result<[Vec<f32>; 2]> {
+        let (batch, channels, positions) = *x.shape();
+        let mut host = vec![0.0; batch * channels * positions];
+        x.copy_into(&mut host);
+        Ok(norm::moments(&host, channels, positions))
+    }
+
+    /// The gradient of a parameter, which is not needed any more; zeros where there is none.
+    ///
+    /// # Errors
+    /// Out of memory on the device.
+    fn take_gradient(gradients: &mut Gradients<f32, Self>, of: &Flat<Self>) -> Result<Vec<f32>> {
+        gradients.try_alloc_for(of).map_err(ModelError::device)?;
+        let mut host = vec![0.0; of.shape().0];
+        gradients.get(of).copy_into(&mut host);
+        Ok(host)
+    }
     /// See [`conv2d`](crate::ops::conv2d::conv2d()).
     ///
     /// # Errors
@@ -76,6 +242,14 @@ pub trait Device: dfdx::tensor_ops::Device<f32> {
 }
 
 impl Device for Cpu {
+    fn moments<T>(x: &Values<Self, T>) -> Result<[Vec<f32>; 2]> {
+        Ok(norm::moments(values(x), x.shape().1, x.shape().2))
+    }
+
+    fn take_gradient(gradients: &mut Gradients<f32, Self>, of: &Flat<Self>) -> Result<Vec<f32>> {
+        let gradient = gradients.get_or_alloc_mut(of).map_err(ModelError::device)?;
+        Ok(std::mem::take(&mut **gradient))
+    }
     fn conv2d<T: Tape<f32, Self>>(
         x: Maps<Self, T>,
         weight: Flat<Self, T>,

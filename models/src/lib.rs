@@ -3,12 +3,16 @@
 pub mod checkpoint;
 pub mod device;
 pub mod error;
+pub mod field;
 pub mod flow_matching;
 mod gram;
+pub mod layers;
 pub mod likelihoods;
 pub mod nets;
 pub mod ops;
+pub mod parameter;
 pub mod path;
+pub mod signal;
 pub mod train;
 pub mod velocity;
 pub mod weights;
@@ -19,3 +23,6 @@ pub use dfdx;
 /// The processor as a device.
 pub use dfdx::tensor::Cpu;
 pub use error::{ModelError, Result};
+pub use field::Field;
+pub use parameter::Module;
+pub use signal::{Dual, Signal};

@@ -262,7 +262,7 @@ impl<D: Device> VelocityNetwork<D> {
     /// # Errors
     /// `Invalid` where names or shapes differ: a checkpoint of another architecture.
     pub fn load(&mut self, weights: &Weights) -> Result<()> {
-        weights.matched(&self.weights())?;
+        weights.matched(self.weights().shapes())?;
         let part = |prefix: &str| {
             let strip = |w: &crate::weights::Weight| {
                 w.name.strip_prefix(prefix).map(|name| crate::weights::Weight {

@@ -1,5 +1,7 @@
 //! Keep the weights of any network as named lists of numbers: what an optimiser steps and a checkpoint holds.
 
+use std::collections::BTreeMap;
+
 use crate::error::{ModelError, Result};
 
 /// One weight of a network.
@@ -40,29 +42,33 @@ impl Weights {
         }
     }
 
-    /// The values of each weight that `like` names, in its order.
+    /// The name and the shape of each weight.
+    pub fn shapes(&self) -> impl Iterator<Item = (&str, &[usize])> {
+        self.0.iter().map(|w| (w.name.as_str(), w.shape.as_slice()))
+    }
+
+    /// The values of each weight that `wanted` names with its shape, in its order.
     ///
     /// # Errors
     /// `Invalid` where a weight is missing, superfluous or of another shape: it names the first.
-    pub fn matched(&self, like: &Self) -> Result<Vec<&[f32]>> {
-        if let Some(extra) = self.0.iter().find(|w| like.0.iter().all(|l| l.name != w.name)) {
-            return Err(ModelError::Invalid(format!(
-                "the network has no weight {}",
-                extra.name
-            )));
-        }
-        like.0
-            .iter()
-            .map(|l| match self.0.iter().find(|w| w.name == l.name) {
-                None => Err(ModelError::Invalid(format!("the weight {} is missing", l.name))),
-                Some(w) if w.shape != l.shape || w.values.len() != l.values.len() => {
+    pub fn matched<'a>(&self, wanted: impl IntoIterator<Item = (&'a str, &'a [usize])>) -> Result<Vec<&[f32]>> {
+        let mut left: BTreeMap<&str, &Weight> = self.0.iter().map(|w| (w.name.as_str(), w)).collect();
+        let matched = wanted
+            .into_iter()
+            .map(|(name, shape)| match left.remove(name) {
+                None => Err(ModelError::Invalid(format!("the weight {name} is missing"))),
+                Some(w) if w.shape != shape || w.values.len() != shape.iter().product::<usize>() => {
                     Err(ModelError::Invalid(format!(
-                        "the weight {} has shape {:?}, the network wants {:?}",
-                        w.name, w.shape, l.shape
+                        "the weight {name} has shape {:?}, the network wants {shape:?}",
+                        w.shape
                     )))
                 }
                 Some(w) => Ok(w.values.as_slice()),
             })
-            .collect()
+            .collect::<Result<Vec<_>>>()?;
+        match left.keys().next() {
+            Some(extra) => Err(ModelError::Invalid(format!("the network has no weight {extra}"))),
+            None => Ok(matched),
+        }
     }
 }

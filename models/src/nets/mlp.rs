@@ -154,7 +154,7 @@ impl Mlp {
     pub fn load(&mut self, weights: &Weights) -> Result<()> {
         let own = self.weights();
         let widened: Vec<Vec<f64>> = weights
-            .matched(&own)?
+            .matched(own.shapes())?
             .iter()
             .map(|v| v.iter().map(|v| f64::from(*v)).collect())
             .collect();

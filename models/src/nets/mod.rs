@@ -1,10 +1,22 @@
 //! Networks, with sizes chosen at run time.
 
+mod architecture;
+mod attention_unet;
+mod conditioned;
+mod latent_velocity;
 pub mod layers;
 pub mod mlp;
+mod simple_unet;
 pub mod unet;
 
+pub use architecture::{Architecture, Network};
+pub use attention_unet::{AttentionUnet, AttentionUnetConfig};
+pub use conditioned::Conditioned;
+use conditioned::check_widths;
+pub use latent_velocity::{LatentVelocityConfig, LatentVelocityEstimator};
 pub use mlp::Mlp;
+pub use simple_unet::{SimpleUnet, SimpleUnetConfig};
+use unet::MOST_CHANNELS;
 pub use unet::{Unet, UnetConfig};
 
 /// Smooth functions of a log signal-to-noise ratio, the input of what depends on time: λ/4 and the sine and

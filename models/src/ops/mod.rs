@@ -4,18 +4,29 @@
 //! A kernel's backward pass takes the gradient of its output, so that memory is free as soon as it can be: after
 //! `backward()`, gradients are there for inputs and weights, not for maps in between.
 
+pub mod activation;
 pub mod add;
+pub mod attention;
+pub mod combine;
 pub mod conv;
 pub mod conv2d;
 pub mod mix;
 pub mod modulated_silu;
+pub mod norm;
 pub mod pixel_shuffle;
 pub(crate) mod simd;
 
+pub use activation::{Activation, activate, activate_tangent};
+pub(crate) use activation::same_shape;
 pub use add::add;
+pub use attention::{Attention, attend, attend_tangent};
+pub use combine::{concat, shift, sum};
+pub(crate) use combine::{shift_composed, shift_fits};
+pub use conv::{conv, conv_transposed};
 pub use conv2d::conv2d;
 pub use mix::mix;
 pub use modulated_silu::modulated_silu;
+pub use norm::{Over, normalise, normalise_tangent, rescale, rescale_tangent};
 pub use pixel_shuffle::{Direction, pixel_shuffle};
 
 /// Adds to the gradient of a tensor.

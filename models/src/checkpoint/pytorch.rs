@@ -1,0 +1,132 @@
+//! Read what PyTorch trained: weights under PyTorch's names, and the network that they belong to.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use super::{Contents, TensorInfo};
+use crate::{
+    device::Device,
+    error::{ModelError, Result},
+    nets::{Architecture, Network},
+    parameter::Module,
+    weights::Weights,
+};
+
+/// Prefixes under which programs put the weights of their network.
+const PREFIXES: [&str; 5] = ["weights.", "model.", "module.", "ema_model.", "state_dict."];
+/// What a batch norm counts; nothing needs it.
+const COUNTER: &str = "num_batches_tracked";
+
+/// A safetensors file, as it is on disk and as a network sees it.
+///
+/// ```no_run
+/// use armilla_models::{Cpu, Module, checkpoint::Checkpoint};
+/// let checkpoint = Checkpoint::from_pytorch("unet.safetensors")?;
+/// let network = checkpoint.network(&Cpu::default())?;
+/// println!("{}: {} parameters", network.architecture().name(), network.count());
+/// # Ok::<(), armilla_models::ModelError>(())
+/// ```
+#[derive(Debug)]
+pub struct Checkpoint {
+    path: PathBuf,
+    contents: Contents,
+    prefix: &'static str,
+    architecture: Option<Architecture>,
+}
+
+impl Checkpoint {
+    /// Reads a file that was written from PyTorch with `safetensors.torch.save_file(model.state_dict(), path)`.
+    ///
+    /// A prefix that all weights share (`model.`, `module.`, `weights.`) is left out. Where the names are those of a
+    /// network that is known here, its sizes are read off the shapes, and from the file's metadata what shapes do not
+    /// tell (the groups of norms, the padding).
+    ///
+    /// # Errors
+    /// `Checkpoint` where the file is missing, truncated or no safetensors file.
+    pub fn from_pytorch(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref().to_owned();
+        let contents = Contents::read(&path)?;
+        let has = |prefix: &&&str| contents.tensors.iter().any(|t| t.name.starts_with(**prefix));
+        let prefix = PREFIXES.iter().find(has).copied().unwrap_or("");
+        let shapes = Self::stripped(&contents, prefix)
+            .map(|(name, t)| (name, t.shape.as_slice()))
+            .collect();
+        let architecture = Architecture::recognise(&shapes, &contents.metadata);
+        Ok(Self {
+            path,
+            architecture,
+            prefix,
+            contents,
+        })
+    }
+
+    fn stripped<'a>(
+        contents: &'a Contents,
+        prefix: &'static str,
+    ) -> impl Iterator<Item = (&'a str, &'a TensorInfo)> {
+        let stripped = move |t: &'a TensorInfo| Some((t.name.strip_prefix(prefix)?, t));
+        let all = contents.tensors.iter().filter_map(stripped);
+        all.filter(|(name, _)| !name.ends_with(COUNTER))
+    }
+
+    /// Every tensor of the file, in its order.
+    pub fn tensors(&self) -> &[TensorInfo] {
+        &self.contents.tensors
+    }
+
+    /// What the file says about itself.
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.contents.metadata
+    }
+
+    /// The network that the weights belong to, if it is known here.
+    pub fn architecture(&self) -> Option<&Architecture> {
+        self.architecture.as_ref()
+    }
+
+    /// The weights under the names that the network gives them.
+    ///
+    /// # Errors
+    /// `Checkpoint` where one is not of floating-point numbers.
+    pub fn weights(&self) -> Result<Weights> {
+        let fail = |what| ModelError::checkpoint(&self.path, what);
+        let weights = Self::stripped(&self.contents, self.prefix).map(|(name, t)| {
+            let mut weight = self.contents.weight(t).map_err(fail)?;
+            weight.name = name.to_owned();
+            Ok(weight)
+        });
+        Ok(Weights(weights.collect::<Result<_>>()?))
+    }
+
+    /// Any tensor of the file by its whole name.
+    ///
+    /// # Errors
+    /// `Checkpoint` where it is missing or not of floating-point numbers.
+    pub fn tensor(&self, name: &str) -> Result<Vec<f32>> {
+        let fail = |what: String| ModelError::checkpoint(&self.path, what);
+        let tensor = self.contents.tensors.iter().find(|t| t.name == name);
+        let tensor = tensor.ok_or_else(|| fail(format!("has no tensor {name}")))?;
+        Ok(self.contents.weight(tensor).map_err(fail)?.values)
+    }
+
+    /// The network, with these weights.
+    ///
+    /// # Errors
+    /// `Checkpoint` where the network is not known here, or a weight is missing, superfluous or of another shape.
+    pub fn network<D: Device>(&self, device: &D) -> Result<Network<D>> {
+        let fail = |what: String| ModelError::checkpoint(&self.path, what);
+        let architecture = self.architecture.as_ref().ok_or_else(|| {
+            fail(format!(
+                "holds the weights of no network known here: {}",
+                Architecture::NAMES.join(", ")
+            ))
+        })?;
+        let mut network = Network::new(device, architecture, 0)?;
+        network
+            .load(&self.weights()?)
+            .map_err(|e| fail(format!("{} does not fit: {e}", architecture.name())))?;
+        Ok(network)
+    }
+}

@@ -1,0 +1,208 @@
+//! Compare the networks with PyTorch: outputs, gradients and derivatives along a direction.
+//!
+//! Weights, inputs and PyTorch's results are read from the reference data; sizes are those of the files.
+
+use std::path::PathBuf;
+
+use armilla_models::{
+    Cpu, Dual, Field, Module,
+    checkpoint::Checkpoint,
+    nets::{Conditioned, Network},
+};
+use dfdx::{
+    tensor::{OwnedTape, Tape},
+    tensor_ops::{Backward, SumTo, TryMul},
+};
+
+/// Largest difference over the largest number: single precision through some tens of layers.
+const SAME: f32 = 1e-4;
+
+fn reference(name: &str) -> Option<Checkpoint> {
+    let folder = std::env::var_os("ARMILLA_REFERENCE_DATA").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"),
+        PathBuf::from,
+    );
+    let path = folder.join("torch").join(format!("{name}.safetensors"));
+    if !path.exists() {
+        eprintln!("skipped: {} is missing", path.display());
+        return None;
+    }
+    Some(Checkpoint::from_pytorch(path).unwrap())
+}
+
+/// What goes in and what PyTorch made of it.
+struct Case {
+    checkpoint: Checkpoint,
+    network: Network<Cpu>,
+    device: Cpu,
+}
+
+impl Case {
+    fn new(name: &str) -> Option<Self> {
+        let checkpoint = reference(name)?;
+        let device = Cpu::default();
+        let network = checkpoint.network(&device).unwrap();
+        Some(Self {
+            checkpoint,
+            network,
+            device,
+        })
+    }
+
+    fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        let tensor = self.checkpoint.tensors().iter().find(|t| t.name == name)?;
+        Some(tensor.shape.clone())
+    }
+
+    fn field(&self, name: &str) -> Option<Field<Cpu>> {
+        let shape = self.shape(name)?;
+        let extent: Vec<usize> = std::iter::repeat_n(1, 5 - shape.len())
+            .chain(shape[2..].iter().copied())
+            .collect();
+        let values = self.checkpoint.tensor(name).unwrap();
+        let extent = extent.try_into().unwrap();
+        Some(Field::new(&self.device, values, shape[0], shape[1], extent).unwrap())
+    }
+
+    fn times(&self) -> Vec<f64> {
+        let times = self.checkpoint.tensor("io.t").unwrap();
+        times.into_iter().map(f64::from).collect()
+    }
+
+    fn expect(&self, name: &str, found: &[f32], scale: Option<f32>) {
+        let expected = self.checkpoint.tensor(name).unwrap();
+        assert_eq!(expected.len(), found.len(), "{name}");
+        let largest = expected.iter().fold(1e-30f32, |m, v| m.max(v.abs()));
+        let differences = expected.iter().zip(found).map(|(a, b)| (a - b).abs());
+        let worst = differences.fold(0.0f32, |m, d| if d.is_nan() { f32::INFINITY } else { m.max(d) });
+        let relative = worst / scale.unwrap_or(largest);
+        assert!(relative < SAME, "{name} differs by {relative:.1e} of its scale");
+    }
+
+    fn loss<T: Tape<f32, Cpu>>(&self, y: Field<Cpu, T>) -> dfdx::tensor::Tensor<(), f32, Cpu, T> {
+        let probe = self.field("io.probe").unwrap();
+        y.into_values().try_mul(probe.into_values()).unwrap().sum()
+    }
+
+    fn check_output_and_gradients(mut self) {
+        let (x, condition) = (self.field("io.x").unwrap(), self.field("io.cond"));
+        let y = self.network.forward(x.traced(), &self.times(), condition.as_ref().map(Field::traced));
+        let y = y.unwrap();
+        self.expect("io.y", &y.to_vec(), None);
+        let mut gradients = self.loss(y).backward();
+        let gradient = |field: &Field<Cpu>| gradients.get(field.values()).as_vec();
+        self.expect("io.grad_x", &gradient(&x), None);
+        if let Some(condition) = &condition {
+            self.expect("io.grad_cond", &gradient(condition), None);
+        }
+        // Where a gradient vanishes in theory, rounding is what is left of it: the scale is that of the network.
+        let prefix = "grad.";
+        let names: Vec<String> = self
+            .checkpoint
+            .tensors()
+            .iter()
+            .filter_map(|t| t.name.strip_prefix(prefix).map(str::to_owned))
+            .collect();
+        let largest = names
+            .iter()
+            .flat_map(|name| self.checkpoint.tensor(&format!("{prefix}{name}")).unwrap())
+            .fold(0.0f32, |m, v| m.max(v.abs()));
+        let ours = self.network.gradients(&mut gradients).unwrap();
+        let ours: std::collections::BTreeMap<String, Vec<f32>> = self
+            .network
+            .parameters()
+            .into_iter()
+            .map(|(name, _)| name)
+            .zip(ours)
+            .collect();
+        assert!(names.len() > 10, "the file holds {} gradients", names.len());
+        for name in &names {
+            self.expect(&format!("{prefix}{name}"), &ours[name], Some(largest));
+        }
+        // Without the weights, the others are the same.
+        self.network.freeze(true);
+        let y = self.network.forward(x.traced(), &self.times(), condition.as_ref().map(Field::traced));
+        let gradients = self.loss(y.unwrap()).backward();
+        self.expect("io.grad_x", &gradients.get(x.values()).as_vec(), None);
+    }
+
+    fn check_tangent(&self) {
+        let dual = |value: Option<Field<Cpu>>, tangent: Option<Field<Cpu>>| {
+            value.zip(tangent).map(|(x, dx)| Dual::new(x, dx).unwrap())
+        };
+        let x = dual(self.field("io.x"), self.field("io.dx")).unwrap();
+        let condition = dual(self.field("io.cond"), self.field("io.dcond"));
+        let y = self.network.forward(x, &self.times(), condition).unwrap();
+        let (value, tangent) = y.into_parts();
+        self.expect("io.y", &value.to_vec(), None);
+        self.expect("io.jvp", &tangent.to_vec(), None);
+    }
+
+    /// The derivative along a direction, differentiated in reverse, against differences of reverse gradients:
+    /// ∂/∂x (d/ds Σ y(x + s dx) · probe) = d/ds ∂/∂x Σ y(x + s dx) · probe.
+    fn check_gradient_of_tangent(&self) {
+        let (x, dx) = (self.field("io.x").unwrap(), self.field("io.dx").unwrap());
+        let condition = self.field("io.cond");
+        let still = |c: &Field<Cpu>| Dual::unmoved(c.traced()).unwrap();
+        let dual = Dual::new(x.traced(), Field::traced(&dx)).unwrap();
+        let y = self.network.forward(dual, &self.times(), condition.as_ref().map(still)).unwrap();
+        let (_, tangent) = y.into_parts();
+        let found = self.loss::<OwnedTape<f32, Cpu>>(tangent).backward().get(x.values()).as_vec();
+        // A step that balances the third derivative against rounding.
+        const STEP: f32 = 3e-3;
+        let moved = |step: f32| {
+            let values = x.to_vec().iter().zip(dx.to_vec()).map(|(x, d)| x + step * d).collect();
+            let moved = Field::new(&self.device, values, x.batch(), x.channels(), x.extent()).unwrap();
+            let c = condition.as_ref().map(Field::traced);
+            let y = self.network.forward(moved.traced(), &self.times(), c).unwrap();
+            self.loss(y).backward().get(moved.values()).as_vec()
+        };
+        let expected: Vec<f32> = moved(STEP)
+            .iter()
+            .zip(moved(-STEP))
+            .map(|(a, b)| (a - b) / (2.0 * STEP))
+            .collect();
+        // Differences of single precision, and kinks of ReLU that a step crosses: in the mean over all numbers.
+        let norm = |v: &[f32]| v.iter().map(|v| v * v).sum::<f32>().sqrt();
+        let difference: Vec<f32> = expected.iter().zip(&found).map(|(a, b)| a - b).collect();
+        let relative = norm(&difference) / norm(&expected);
+        assert!(relative < 0.03, "the gradient of the tangent differs by {relative:.1e}");
+    }
+}
+
+macro_rules! parity {
+    ($($name:ident),*) => {$(
+        mod $name {
+            use super::Case;
+            #[test]
+            fn parity_of_output_and_gradients() {
+                if let Some(case) = Case::new(stringify!($name)) {
+                    case.check_output_and_gradients();
+                }
+            }
+            #[test]
+            fn parity_of_the_derivative_along_a_direction() {
+                if let Some(case) = Case::new(stringify!($name)) {
+                    case.check_tangent();
+                }
+            }
+            #[test]
+            fn parity_of_the_gradient_of_that_derivative() {
+                if let Some(case) = Case::new(stringify!($name)) {
+                    case.check_gradient_of_tangent();
+                }
+            }
+        }
+    )*};
+}
+parity!(simple_unet, diffusion_hmc_unet, latent_velocity_estimator);
+
+#[test]
+fn parity_of_the_numbers_of_parameters() {
+    use armilla_models::nets::Architecture;
+    let device = Cpu::default();
+    let count = |architecture| Network::new(&device, &architecture, 0).unwrap().count();
+    assert_eq!(count(Architecture::SimpleUnet(Default::default())), 146_229_505);
+    assert_eq!(count(Architecture::AttentionUnet(Default::default())), 31_265_503);
+    assert_eq!(count(Architecture::LatentVelocityEstimator(Default::default())), 1_378_752);
+}
