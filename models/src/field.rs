@@ -38,13 +38,7 @@ impl<D: Device> Field<D> {
     ///
     /// # Errors
     /// `Shape` where the numbers do not fill it or there are none, `Device` where memory is short.
-    pub fn new(
-        device: &D,
-        values: Vec<f32>,
-        batch: usize,
-        channels: usize,
-        extent: Extent,
-    ) -> Result<Self> {
+    pub fn new(device: &D, values: Vec<f32>, batch: usize, channels: usize, extent: Extent) -> Result<Self> {
         let shape = (batch, channels, extent.iter().product::<usize>());
         if values.is_empty() || values.len() != shape.0 * shape.1 * shape.2 {
             let what = format!(

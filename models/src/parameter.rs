@@ -147,7 +147,11 @@ pub trait Module<D: Device> {
             .into_iter()
             .map(|(name, p)| (name, p.shape.clone()))
             .collect();
-        let matched = weights.matched(shapes.iter().map(|(name, shape)| (name.as_str(), shape.as_slice())))?;
+        let matched = weights.matched(
+            shapes
+                .iter()
+                .map(|(name, shape)| (name.as_str(), shape.as_slice())),
+        )?;
         for (p, values) in self.parameters_mut().into_iter().zip(matched) {
             p.set(values);
         }
@@ -162,7 +166,9 @@ pub trait Module<D: Device> {
     /// With `true`, batch norms use the statistics of the batch and observe them; with `false`, as at first,
     /// the running ones.
     fn set_training(&mut self, training: bool) {
-        self.batch_norms().into_iter().for_each(|b| b.set_training(training));
+        self.batch_norms()
+            .into_iter()
+            .for_each(|b| b.set_training(training));
     }
 
     /// The gradient of every parameter, in order; zeros where none was computed.

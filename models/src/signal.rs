@@ -239,7 +239,9 @@ impl<D: Device, T: Tape<f32, D>> Signal<D> for Dual<D, T> {
         f: Activation,
     ) -> Result<Self> {
         let tangent = ops::normalise_tangent(self.value.share(), self.tangent, weight, over)?;
-        let value = self.value.normalise(weight, bias, None, over, Activation::Identity)?;
+        let value = self
+            .value
+            .normalise(weight, bias, None, over, Activation::Identity)?;
         let bent = Self { value, tangent }.activate(f)?;
         match shift {
             Some(shift) => bent.shift(shift),

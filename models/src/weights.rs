@@ -51,7 +51,10 @@ impl Weights {
     ///
     /// # Errors
     /// `Invalid` where a weight is missing, superfluous or of another shape: it names the first.
-    pub fn matched<'a>(&self, wanted: impl IntoIterator<Item = (&'a str, &'a [usize])>) -> Result<Vec<&[f32]>> {
+    pub fn matched<'a>(
+        &self,
+        wanted: impl IntoIterator<Item = (&'a str, &'a [usize])>,
+    ) -> Result<Vec<&[f32]>> {
         let mut left: BTreeMap<&str, &Weight> = self.0.iter().map(|w| (w.name.as_str(), w)).collect();
         let matched = wanted
             .into_iter()

@@ -111,8 +111,18 @@ impl Contents {
     pub(crate) fn weight(&self, tensor: &TensorInfo) -> std::result::Result<Weight, String> {
         let bytes = &self.data[tensor.place.0..tensor.place.1];
         let values = match tensor.dtype.as_str() {
-            "F32" => bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
-            "F64" => bytes.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b) as f32).collect(),
+            "F32" => bytes
+                .as_chunks()
+                .0
+                .iter()
+                .map(|b| f32::from_le_bytes(*b))
+                .collect(),
+            "F64" => bytes
+                .as_chunks()
+                .0
+                .iter()
+                .map(|b| f64::from_le_bytes(*b) as f32)
+                .collect(),
             "F16" => bytes
                 .as_chunks()
                 .0

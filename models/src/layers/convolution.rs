@@ -29,10 +29,14 @@ macro_rules! weight_and_bias {
         impl<D: Device> Module<D> for $type<D> {
             fn parameters(&self) -> Vec<(String, &Parameter<D>)> {
                 let bias = self.bias.as_ref().map(|b| ("bias".into(), b));
-                std::iter::once(("weight".into(), &self.weight)).chain(bias).collect()
+                std::iter::once(("weight".into(), &self.weight))
+                    .chain(bias)
+                    .collect()
             }
             fn parameters_mut(&mut self) -> Vec<&mut Parameter<D>> {
-                std::iter::once(&mut self.weight).chain(self.bias.as_mut()).collect()
+                std::iter::once(&mut self.weight)
+                    .chain(self.bias.as_mut())
+                    .collect()
             }
         }
     };

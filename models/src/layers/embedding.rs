@@ -81,7 +81,11 @@ impl<D: Device> Module<D> for Embedding<D> {
     fn parameters(&self) -> Vec<(String, &Parameter<D>)> {
         let parts = self.names.iter().zip(&self.layers);
         parts
-            .flat_map(|(name, l)| l.parameters().into_iter().map(move |(n, p)| (format!("{name}.{n}"), p)))
+            .flat_map(|(name, l)| {
+                l.parameters()
+                    .into_iter()
+                    .map(move |(n, p)| (format!("{name}.{n}"), p))
+            })
             .collect()
     }
     fn parameters_mut(&mut self) -> Vec<&mut Parameter<D>> {

@@ -78,7 +78,10 @@ impl Architecture {
                 dim,
                 dim_mults: multiples(list("downs", "0.block1.proj.weight"), dim)?,
                 cond_dim,
-                groups: metadata.get("groups").and_then(|g| g.parse().ok()).unwrap_or(told.groups),
+                groups: metadata
+                    .get("groups")
+                    .and_then(|g| g.parse().ok())
+                    .unwrap_or(told.groups),
                 padding: match padding {
                     Some("zeros") => Padding::Zeros,
                     _ => Padding::Circular,

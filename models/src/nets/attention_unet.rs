@@ -7,9 +7,7 @@ use super::{Conditioned, check_widths};
 use crate::{
     device::Device,
     error::{ModelError, Result},
-    layers::{
-        Conv, ConvTransposed, Embedding, FullAttention, GroupNorm, Linear, LinearAttention, embedding,
-    },
+    layers::{Conv, ConvTransposed, Embedding, FullAttention, GroupNorm, Linear, LinearAttention, embedding},
     ops::{
         Activation,
         conv::geometry::{Extent, Geometry, Padding},
@@ -113,7 +111,9 @@ impl<D: Device> Block<D> {
         let told = told.sum(self.condition.forward(condition.share())?)?;
         let h = self.conv1.forward(x.share())?;
         let h = self.norm1.forward(h, Activation::Silu, Some(told))?;
-        let h = self.norm2.forward(self.conv2.forward(h)?, Activation::Silu, None)?;
+        let h = self
+            .norm2
+            .forward(self.conv2.forward(h)?, Activation::Silu, None)?;
         match &self.shortcut {
             Some(shortcut) => h.sum(shortcut.forward(x)?),
             None => h.sum(x),
@@ -209,9 +209,18 @@ impl<D: Device> AttentionUnet<D> {
                 config.groups
             )));
         }
-        let plan = Plan { device, config: &config };
+        let plan = Plan {
+            device,
+            config: &config,
+        };
         let (features, last, levels) = (4 * config.dim, widths[widths.len() - 1], widths.len());
-        let time = Embedding::new(device, [config.dim, features, features], ["1", "3"], Activation::Gelu, stream)?;
+        let time = Embedding::new(
+            device,
+            [config.dim, features, features],
+            ["1", "3"],
+            Activation::Gelu,
+            stream,
+        )?;
         let sizes = [config.cond_dim, 5 * config.cond_dim, features];
         let condition = Embedding::new(device, sizes, ["0", "2"], Activation::Gelu, stream)?;
         let mut downs = Vec::new();
@@ -251,7 +260,13 @@ impl<D: Device> AttentionUnet<D> {
             mid_block2,
             ups,
             final_block: Block::new(&plan, [widths[0], widths[0]], stream)?,
-            final_conv: Conv::new(device, [widths[0], config.channels], plane(1, 1, config.padding), 2, stream)?,
+            final_conv: Conv::new(
+                device,
+                [widths[0], config.channels],
+                plane(1, 1, config.padding),
+                2,
+                stream,
+            )?,
             config,
         })
     }

@@ -48,7 +48,10 @@ pub trait Conditioned<D: Device>: Module<D> {
         self.check_extent(extent)?;
         let told = condition.as_ref().map_or(0, |c| c.shape().1);
         let rows = condition.as_ref().map_or(batch, |c| c.shape().0);
-        if channels != self.channels() || told != self.condition_len() || rows != batch || times.len() != batch
+        if channels != self.channels()
+            || told != self.condition_len()
+            || rows != batch
+            || times.len() != batch
         {
             let what = format!(
                 "{batch} fields of {channels} channels, {} times and {rows} conditions of {told} numbers, where the network takes {} channels and conditions of {}",

@@ -67,7 +67,9 @@ impl<D: Device> Block<D> {
         let told = self.time.forward(time.share())?;
         let h = self.conv1.forward(x.share())?;
         let h = self.norm1.forward(h, Activation::Silu, Some(told))?;
-        let h = self.norm2.forward(self.conv2.forward(h)?, Activation::Identity, None)?;
+        let h = self
+            .norm2
+            .forward(self.conv2.forward(h)?, Activation::Identity, None)?;
         h.sum(x)?.activate(Activation::Silu)
     }
 }
@@ -115,9 +117,8 @@ impl<D: Device> LatentVelocityEstimator<D> {
                 "LatentVelocityEstimator: base_channels {base} cannot be divided into {GROUPS} groups"
             )));
         }
-        let conv = |ends, stream: &mut _| {
-            Conv::new(device, ends, Geometry::same([3; 3], Padding::Zeros), 3, stream)
-        };
+        let conv =
+            |ends, stream: &mut _| Conv::new(device, ends, Geometry::same([3; 3], Padding::Zeros), 3, stream);
         let norm = || GroupNorm::new(device, GROUPS, base);
         let block = |stream: &mut _| -> Result<_> {
             let sizes = [config.time_dim, base, base];

@@ -76,7 +76,11 @@ pub trait Module<D: Device> {
     /// `Invalid` where names or shapes differ.
     fn load(&mut self, weights: &Weights) -> Result<()> {
         let own = self.weights();
-        for (p, values) in self.parameters_mut().into_iter().zip(weights.matched(own.shapes())?) {
+        for (p, values) in self
+            .parameters_mut()
+            .into_iter()
+            .zip(weights.matched(own.shapes())?)
+        {
             p.values.copy_from(values);
         }
         Ok(())

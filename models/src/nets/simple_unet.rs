@@ -47,7 +47,10 @@ impl Default for SimpleUnetConfig {
 
 impl SimpleUnetConfig {
     fn widths(&self) -> Vec<usize> {
-        self.channel_mults.iter().map(|m| m * self.base_channels).collect()
+        self.channel_mults
+            .iter()
+            .map(|m| m * self.base_channels)
+            .collect()
     }
 }
 
@@ -101,7 +104,9 @@ impl<D: Device> Block<D> {
         let told = told.sum(self.condition.forward(condition.share())?)?;
         let h = self.conv1.forward(x.share())?;
         let h = self.norm1.forward(h, Activation::Relu, Some(told))?;
-        let h = self.norm2.forward(self.conv2.forward(h)?, Activation::Relu, None)?;
+        let h = self
+            .norm2
+            .forward(self.conv2.forward(h)?, Activation::Relu, None)?;
         match &self.shortcut {
             Some(shortcut) => h.sum(shortcut.forward(x)?),
             None => h.sum(x),
@@ -172,7 +177,11 @@ impl<D: Device> SimpleUnet<D> {
     /// `Invalid` for sizes that make no sense, `Device` where memory is short.
     pub fn new(device: &D, config: SimpleUnetConfig, stream: &mut Stream) -> Result<Self> {
         let widths = config.widths();
-        check_widths("SimpleUnet", &widths, &[config.channels, config.time_dim, config.cond_dim])?;
+        check_widths(
+            "SimpleUnet",
+            &widths,
+            &[config.channels, config.time_dim, config.cond_dim],
+        )?;
         let (base, features, last) = (config.base_channels, config.time_dim, widths[widths.len() - 1]);
         let mut downs = Vec::new();
         let mut from = base;

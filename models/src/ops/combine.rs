@@ -40,7 +40,10 @@ pub(crate) fn shift_fits<D: Device, T>(
 ) -> Result<()> {
     let (a, b) = (x.values().shape(), rows.values().shape());
     if (a.0, a.1, 1) != *b {
-        return Err(ModelError::shape(operation, format!("rows of {b:?} for a field of {a:?}")));
+        return Err(ModelError::shape(
+            operation,
+            format!("rows of {b:?} for a field of {a:?}"),
+        ));
     }
     Ok(())
 }

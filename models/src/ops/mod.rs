@@ -16,8 +16,8 @@ pub mod norm;
 pub mod pixel_shuffle;
 pub(crate) mod simd;
 
-pub use activation::{Activation, activate, activate_tangent};
 pub(crate) use activation::same_shape;
+pub use activation::{Activation, activate, activate_tangent};
 pub use add::add;
 pub use attention::{Attention, attend, attend_tangent};
 pub use combine::{concat, shift, sum};
@@ -60,6 +60,9 @@ fn not_empty(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod composed_tests;
 
 #[cfg(test)]
 pub(crate) mod testing {

@@ -64,9 +64,7 @@ pub fn activate_tangent<D: Device, T: Tape<f32, D>>(
     ))
 }
 
-pub(crate) fn contiguous<D: Device, T: Tape<f32, D>>(
-    x: Field<D, T>,
-) -> Result<crate::field::Values<D, T>> {
+pub(crate) fn contiguous<D: Device, T: Tape<f32, D>>(x: Field<D, T>) -> Result<crate::field::Values<D, T>> {
     x.into_values().try_contiguous().map_err(ModelError::device)
 }
 
@@ -151,13 +149,20 @@ fn normal_cdf<S: Shape, E: Dtype + From<f32>, D: dfdx::tensor_ops::Device<E>, T:
     let positive = x.try_gt(E::from(0.0))?;
     let one = x.device().try_ones_like(x.shape())?.retaped::<T>();
     let size = x.try_abs()?.try_mul(E::from(std::f32::consts::FRAC_1_SQRT_2))?;
-    let t = one.try_div(size.with_empty_tape().try_mul(E::from(0.327_591_1))?.try_add(E::from(1.0))?)?;
-    let mut sum = t.with_empty_tape().try_mul(E::from(1.061_405_429))?;
-    for c in [-1.453_152_027, 1.421_413_741, -0.284_496_736, 0.254_829_592] {
+    let t = one.try_div(
+        size.with_empty_tape()
+            .try_mul(E::from(0.327_591_1))?
+            .try_add(E::from(1.0))?,
+    )?;
+    let mut sum = t.with_empty_tape().try_mul(E::from(1.061_405_4))?;
+    for c in [-1.453_152, 1.421_413_7, -0.284_496_74] {
         sum = sum.try_add(E::from(c))?.try_mul(t.with_empty_tape())?;
     }
+    let sum = sum.try_add(E::from(0.254_829_6))?.try_mul(t)?;
     // The half of what lies beyond |x|, on one side.
-    let tail = sum.try_mul(size.try_square()?.try_negate()?.try_exp()?)?.try_mul(E::from(0.5))?;
+    let tail = sum
+        .try_mul(size.try_square()?.try_negate()?.try_exp()?)?
+        .try_mul(E::from(0.5))?;
     let rest = tail.with_empty_tape().try_negate()?.try_add(E::from(1.0))?;
     positive.try_choose(rest, tail)
 }

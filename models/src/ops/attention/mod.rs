@@ -2,8 +2,8 @@
 
 use dfdx::{
     shapes::{Axes3, Axis, Dtype, HasShape},
-    tensor::{Tape, WithEmptyTape},
-    tensor_ops::{BroadcastTo, PermuteTo, ReshapeTo, SumTo, TryAdd, TryMatMul, TryMul, TrySub},
+    tensor::{Tape, Tensor, WithEmptyTape},
+    tensor_ops::{BroadcastTo, PermuteTo, ReshapeTo, SelectTo, SumTo, TryAdd, TryMatMul, TryMul, TrySub},
 };
 use serde::{Deserialize, Serialize};
 
@@ -69,21 +69,23 @@ fn fits<D: Device, T>(qkv: &Field<D, T>, heads: usize) -> Result<()> {
 }
 
 /// Queries, keys and values: (batch · heads, dim, positions) each.
+///
+/// By selection: the gradient of a slice overwrites, in dfdx 0.13, what other uses of the sliced tensor gave.
 fn parts<E: Dtype + From<f32>, D: dfdx::tensor_ops::Device<E>, T: Tape<E, D>>(
     qkv: Values<D, T, E>,
     heads: usize,
 ) -> std::result::Result<[Values<D, T, E>; 3], D::Err> {
     let (batch, channels, positions) = *qkv.shape();
-    let part = channels / 3;
-    let shape = (batch * heads, part / heads, positions);
-    let q = qkv.with_empty_tape().try_slice((0..batch, 0..part, 0..positions))?;
-    let k = qkv.with_empty_tape().try_slice((0..batch, part..2 * part, 0..positions))?;
-    let v = qkv.try_slice((0..batch, 2 * part..channels, 0..positions))?;
-    Ok([
-        q.try_reshape_like(&shape)?,
-        k.try_reshape_like(&shape)?,
-        v.try_reshape_like(&shape)?,
-    ])
+    let shape = (batch * heads, channels / 3 / heads, positions);
+    let qkv = qkv.try_reshape_like(&(batch, 3usize, channels / 3 * positions))?;
+    let part = |from: Values<D, T, E>, n: usize| -> std::result::Result<_, D::Err> {
+        let which: Tensor<(usize,), usize, D> =
+            from.device().try_tensor_from_vec(vec![n; batch], (batch,))?;
+        from.try_select::<(usize, usize), _>(which)?
+            .try_reshape_like(&shape)
+    };
+    let (q, k) = (qkv.with_empty_tape(), qkv.with_empty_tape());
+    Ok([part(q, 0)?, part(k, 1)?, part(qkv, 2)?])
 }
 
 fn turned<E: Dtype + From<f32>, D: dfdx::tensor_ops::Device<E>, T: Tape<E, D>>(
@@ -111,7 +113,9 @@ pub fn composed<E: Dtype + From<f32>, D: dfdx::tensor_ops::Device<E>, T: Tape<E,
             context.try_matmul(q)?
         }
         Attention::Full => {
-            let looks = turned(q.try_mul(E::from(scale))?)?.try_matmul(k)?.try_softmax::<Axis<2>>()?;
+            let looks = turned(q.try_mul(E::from(scale))?)?
+                .try_matmul(k)?
+                .try_softmax::<Axis<2>>()?;
             v.try_matmul(turned(looks)?)?
         }
     };

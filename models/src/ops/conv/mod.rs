@@ -203,9 +203,9 @@ fn product<E: Dtype, D: dfdx::tensor_ops::Device<E>, T: Tape<E, D>>(
         .flat_map(|c| seen.iter().map(move |s| s.map_or(outside, |s| c * positions + s)))
         .collect();
     let index: Tensor<(usize,), usize, D> = device.try_tensor_from_vec(index, (channels * seen.len(),))?;
-    let patches = rows
-        .try_gather::<(usize, usize), _>(index)?
-        .try_reshape_like(&(groups, inner, results * batch))?;
+    let patches =
+        rows.try_gather::<(usize, usize), _>(index)?
+            .try_reshape_like(&(groups, inner, results * batch))?;
     let y = weight
         .try_matmul(patches)?
         .try_reshape_like(&(outputs, results, batch))?

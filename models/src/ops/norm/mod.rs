@@ -113,9 +113,7 @@ pub fn rescale_tangent<D: Device, T: Tape<f32, D>>(
 }
 
 /// √(variance + ε).
-fn deviation<D: Device, T: Tape<f32, D>>(
-    variance: &Parameter<D>,
-) -> std::result::Result<Flat<D, T>, D::Err> {
+fn deviation<D: Device, T: Tape<f32, D>>(variance: &Parameter<D>) -> std::result::Result<Flat<D, T>, D::Err> {
     variance.taped::<T>().try_add(EPSILON)?.try_sqrt()
 }
 
@@ -160,10 +158,7 @@ macro_rules! centred {
         let shape = *$x.shape();
         let mean = $x.with_empty_tape().try_mean::<_, $axes>()?;
         let centred = $x.try_sub(mean.try_broadcast_like::<_, $axes>(&shape)?)?;
-        let variance = centred
-            .with_empty_tape()
-            .try_square()?
-            .try_mean::<_, $axes>()?;
+        let variance = centred.with_empty_tape().try_square()?.try_mean::<_, $axes>()?;
         let scale = variance.try_add(E::from(EPSILON))?.try_sqrt()?;
         (centred, scale.try_broadcast_like::<_, $axes>(&shape)?)
     }};
