@@ -1,3 +1,10 @@
 //! Convolve fields of one, two or three dimensions.
 
+mod correlate;
+#[allow(dead_code)]
+pub(crate) mod cpu;
+mod direct;
+mod gemm;
 pub mod geometry;
+mod scratch;
+mod walk;
