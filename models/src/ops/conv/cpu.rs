@@ -1,29 +1,52 @@
 //! Convolve on the processor, forward and back.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use rayon::prelude::*;
 
 use super::{
     correlate::correlate,
-    direct::{Weights, Write, convolve},
+    direct::{self, Weights, Write},
     geometry::{Padding, Sizes},
     scratch::{self, Shared},
     walk::Walk,
+    winograd,
 };
+
+/// Whether fast products of tiles are ruled out.
+static EXACT: AtomicBool = AtomicBool::new(false);
+
+/// Rules out, or allows again, the fast products of tiles (Winograd's) in the whole process: convolutions with kernels
+/// of three by three then take up to four times as long, with the errors of plain sums.
+pub fn set_exact(exact: bool) {
+    EXACT.store(exact, Ordering::Relaxed);
+}
+
+fn exact() -> bool {
+    EXACT.load(Ordering::Relaxed)
+}
 
 /// Numbers that are summed in f32.
 const STRETCH: usize = 1024;
 
 /// The convolution of `x` (batch, channels, D, H, W) with `weight` (outputs, channels / groups, sides), into `y`.
 pub(crate) fn forward(x: &[f32], weight: &[f32], bias: Option<&[f32]>, sizes: &Sizes, y: &mut [f32]) {
-    let weights = Weights::forward(weight, sizes);
-    convolve(
-        Walk::forward(sizes),
-        x,
-        weights,
-        bias,
-        Shared::new(y),
-        Write::Over,
-    );
+    let (walk, weights) = (Walk::forward(sizes), Weights::forward(weight, sizes));
+    run(sizes, walk, x, weights, bias, Shared::new(y), Write::Over);
+}
+
+/// Convolves along a walk in the way that is fastest.
+fn run(
+    sizes: &Sizes,
+    walk: Walk,
+    source: &[f32],
+    weights: Weights<'_>,
+    bias: Option<&[f32]>,
+    to: Shared<'_>,
+    write: Write,
+) {
+    let convolve = if winograd::suits(sizes) && !exact() { winograd::convolve } else { direct::convolve };
+    convolve(walk, source, weights, bias, to, write);
 }
 
 /// The transpose of `forward`: from `dy`, shaped as outputs, to `dx`, shaped as inputs, which it writes over or
@@ -46,7 +69,7 @@ pub(crate) fn backward_input(
     for phase in 0..stride.iter().product() {
         let [_, h, w] = stride;
         let walk = Walk::backward(sizes, [phase / (h * w), phase / w % h, phase % w]);
-        convolve(walk, dy, Weights::backward(weight, sizes), bias, dx, write);
+        run(sizes, walk, dy, Weights::backward(weight, sizes), bias, dx, write);
     }
 }
 
@@ -352,6 +375,24 @@ mod tests {
                 [1, 1, 21],
                 g([1, 1, 3], [1, 1, 1], [0, 0, 1], 1),
             ));
+        }
+        for padding in [Padding::Circular, Padding::Zeros] {
+            for (batch, c, o, [h, w], reach) in [
+                (1, 8, 8, [8, 8], 1),
+                (2, 9, 13, [7, 9], 1),
+                (3, 16, 8, [16, 33], 1),
+                (1, 8, 10, [3, 70], 1),
+                (5, 20, 8, [10, 6], 1),
+                (2, 8, 9, [9, 12], 0),
+                (2, 9, 8, [9, 12], 2),
+                (1, 70, 66, [12, 12], 1),
+                (2, 8, 8, [64, 64], 1),
+            ] {
+                let g = geometry([1, 3, 3], [1; 3], [0, reach, reach], padding, 1);
+                cases.push(Case::new(batch, c, o, [1, h, w], g));
+            }
+            cases.push(Case::new(2, 12, 9, [5, 9, 10], geometry([3; 3], [1; 3], [1; 3], padding, 1)));
+            cases.push(Case::new(1, 8, 9, [5, 8, 8], geometry([2, 3, 3], [1; 3], [0, 1, 1], padding, 1)));
         }
         cases
     }

@@ -20,14 +20,14 @@ const TASKS: usize = 16;
 /// Weights, as one direction of a convolution sees them: rows by sources by the taps of a walk.
 #[derive(Clone, Copy)]
 pub(super) struct Weights<'a> {
-    values: &'a [f32],
+    pub values: &'a [f32],
     kernel: [usize; 3],
     groups: usize,
     /// Rows and sources of a group, and how far apart the weights of neighbours are.
-    rows: usize,
-    row_step: usize,
-    sources: usize,
-    source_step: usize,
+    pub rows: usize,
+    pub row_step: usize,
+    pub sources: usize,
+    pub source_step: usize,
 }
 
 impl<'a> Weights<'a> {

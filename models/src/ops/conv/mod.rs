@@ -8,3 +8,4 @@ mod gemm;
 pub mod geometry;
 mod scratch;
 mod walk;
+mod winograd;

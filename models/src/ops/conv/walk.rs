@@ -249,7 +249,8 @@ impl Walk {
         }
     }
 
-    fn inside(&self, axis: usize, met: isize) -> Option<usize> {
+    /// Which number of the source is met in a dimension; none beyond its edge.
+    pub(super) fn inside(&self, axis: usize, met: isize) -> Option<usize> {
         let extent = self.axes[axis].source as isize;
         if self.wraps {
             Some(met.rem_euclid(extent) as usize)
