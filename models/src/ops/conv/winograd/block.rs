@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{
     Tiling,
-    transform::{self, FREQUENCIES, Four, LANES, Lanes, OUT, SIDE, Six},
+    transform::{self, FREQUENCIES, Four, LANES, OUT, SIDE, Six},
 };
 use crate::ops::{
     conv::{
@@ -180,9 +180,12 @@ fn transform_line<const FMA: bool>(
     let size = block.phase();
     for first in (0..block.across()).step_by(LANES) {
         let rows = &rows[first..];
-        let six: Six = std::array::from_fn(|i| {
-            std::array::from_fn(|j| load(&rows[(i * OUT + j % OUT) * size + j / OUT..]))
-        });
+        let mut six: Six = [[[0.0; LANES]; SIDE]; SIDE];
+        for i in 0..SIDE {
+            for j in 0..SIDE {
+                six[i][j].copy_from_slice(&rows[(i * OUT + j % OUT) * size + j / OUT..][..LANES]);
+            }
+        }
         let six = transform::input::<FMA>(&six);
         let count = (block.across() - first).min(LANES);
         let tile = tile + first;
@@ -200,11 +203,6 @@ fn transform_line<const FMA: bool>(
             }
         }
     }
-}
-
-#[inline(always)]
-fn load(from: &[f32]) -> Lanes {
-    std::array::from_fn(|l| from[..LANES][l])
 }
 
 /// Multiplies some panels of weights with all inputs, to (frequencies, panels, ROWS, columns).
@@ -235,9 +233,12 @@ fn transform_outputs<const FMA: bool>(block: &Block<'_>, row: usize, products: &
     let bias = block.bias.map_or(0.0, |bias| bias[row]);
     for first in (0..block.tiles()).step_by(LANES) {
         let products = &products[first..];
-        let six: Six = std::array::from_fn(|i| {
-            std::array::from_fn(|j| load(&products[(i * SIDE + j) * block.product_step()..]))
-        });
+        let mut six: Six = [[[0.0; LANES]; SIDE]; SIDE];
+        for i in 0..SIDE {
+            for j in 0..SIDE {
+                six[i][j].copy_from_slice(&products[(i * SIDE + j) * block.product_step()..][..LANES]);
+            }
+        }
         let four: Four = transform::output::<FMA>(&six);
         let mut lines = [[0.0; OUT * LANES]; OUT];
         for i in 0..OUT {
@@ -275,7 +276,15 @@ fn write_line(block: &Block<'_>, row: usize, line: usize, i: usize, across: usiz
     // SAFETY: of all threads, only this one has these lines of tiles.
     let to = unsafe { block.to.part(start, len) };
     match block.write {
-        Write::Over => to.copy_from_slice(&values[..len]),
-        Write::Add => to.iter_mut().zip(values).for_each(|(to, v)| *to += v),
+        Write::Over => {
+            for (to, v) in to.iter_mut().zip(values) {
+                *to = *v;
+            }
+        }
+        Write::Add => {
+            for (to, v) in to.iter_mut().zip(values) {
+                *to += v;
+            }
+        }
     }
 }

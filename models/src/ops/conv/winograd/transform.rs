@@ -2,6 +2,7 @@
 //!
 //! Cook and Toom's interpolation at 0, ±A, ±B and ∞ in each dimension (Lavin & Gray 2015, arXiv:1509.09308). Every
 //! transform works on `LANES` tiles or channels at once.
+//! Loops rather than closures throughout: those would not be compiled for the instructions that their caller is.
 
 use crate::ops::simd::multiply_add;
 
@@ -31,20 +32,36 @@ const B2: f32 = B * B;
 
 #[inline(always)]
 fn add(a: Lanes, b: Lanes) -> Lanes {
-    std::array::from_fn(|l| a[l] + b[l])
+    let mut c = [0.0; LANES];
+    for l in 0..LANES {
+        c[l] = a[l] + b[l];
+    }
+    c
 }
 #[inline(always)]
 fn sub(a: Lanes, b: Lanes) -> Lanes {
-    std::array::from_fn(|l| a[l] - b[l])
+    let mut c = [0.0; LANES];
+    for l in 0..LANES {
+        c[l] = a[l] - b[l];
+    }
+    c
 }
 #[inline(always)]
 fn scale(factor: f32, a: Lanes) -> Lanes {
-    std::array::from_fn(|l| factor * a[l])
+    let mut c = [0.0; LANES];
+    for l in 0..LANES {
+        c[l] = factor * a[l];
+    }
+    c
 }
 /// factor · a + b
 #[inline(always)]
 fn scale_add<const FMA: bool>(factor: f32, a: Lanes, b: Lanes) -> Lanes {
-    std::array::from_fn(|l| multiply_add::<FMA>(factor, a[l], b[l]))
+    let mut c = [0.0; LANES];
+    for l in 0..LANES {
+        c[l] = multiply_add::<FMA>(factor, a[l], b[l]);
+    }
+    c
 }
 
 /// Applies a transform to the columns, then to the rows.
@@ -52,12 +69,20 @@ macro_rules! both_ways {
     ($one_way:ident, $tile:expr, $from:expr, $to:expr) => {{
         let mut half = [[[0.0; LANES]; $from]; $to];
         for j in 0..$from {
-            let column = $one_way::<FMA>(std::array::from_fn(|i| $tile[i][j]));
+            let mut column = [[0.0; LANES]; $from];
+            for i in 0..$from {
+                column[i] = $tile[i][j];
+            }
+            let column = $one_way::<FMA>(column);
             for i in 0..$to {
                 half[i][j] = column[i];
             }
         }
-        half.map(|row| $one_way::<FMA>(row))
+        let mut whole = [[[0.0; LANES]; $to]; $to];
+        for i in 0..$to {
+            whole[i] = $one_way::<FMA>(half[i]);
+        }
+        whole
     }};
 }
 
