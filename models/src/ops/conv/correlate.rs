@@ -6,6 +6,7 @@ use super::{
     gemm::{COLUMNS, ROWS, Tile, multiply},
     geometry::{Padding, Sizes},
     scratch::{self, Shared},
+    shuffle::{LANES, lines_last},
 };
 use crate::ops::simd::dispatch;
 
@@ -24,7 +25,7 @@ pub(super) fn correlate(x: &[f32], dy: &[f32], sizes: &Sizes, dw: &mut [f32]) {
         return;
     }
     let lines = Lines::new(sizes);
-    let step = sizes.outputs.next_multiple_of(ROWS);
+    let step = (sizes.outputs.div_ceil(ROWS) * ROWS).next_multiple_of(LANES);
     scratch::with(lines.count * lines.width * step, |last| {
         // Outputs last: the products take them in order, position by position.
         last.par_chunks_mut((lines.width * step).max(1))
@@ -34,7 +35,7 @@ pub(super) fn correlate(x: &[f32], dy: &[f32], sizes: &Sizes, dw: &mut [f32]) {
             });
         let [kd, kh, _] = sizes.geometry.kernel;
         let blocks = sizes.channels.div_ceil(COLUMNS);
-        let panels = step / ROWS;
+        let panels = sizes.outputs.div_ceil(ROWS);
         let parts = (TASKS / (blocks * kd * kh)).clamp(1, panels.div_ceil(8));
         (0..blocks * kd * kh * parts).into_par_iter().for_each(|task| {
             let (rest, part) = (task / parts, task % parts);
@@ -110,14 +111,10 @@ fn transpose_outputs(dy: &[f32], sizes: &Sizes, lines: &Lines, line: usize, step
     let [sample, d, h] = lines.place(line);
     let volume: usize = sizes.output.iter().product();
     let start = (d * sizes.output[1] + h) * lines.width;
-    for o in 0..step {
-        let to = last[o..].iter_mut().step_by(step);
-        if o < sizes.outputs {
-            let from = &dy[(sample * sizes.outputs + o) * volume + start..][..lines.width];
-            to.zip(from).for_each(|(to, from)| *to = *from);
-        } else {
-            to.for_each(|to| *to = 0.0);
-        }
+    for o in (0..step).step_by(LANES) {
+        let there = sizes.outputs.saturating_sub(o).min(LANES);
+        let from = &dy[(sample * sizes.outputs + o.min(sizes.outputs - 1)) * volume + start..];
+        lines_last(from, volume, there, lines.width, &mut last[o..], step);
     }
 }
 
@@ -178,27 +175,26 @@ fn channels_last(task: &Task<'_>, line: usize, field: &mut [f32]) {
     let volume: usize = sizes.input.iter().product();
     let (width, reach) = (sizes.input[2], sizes.geometry.reach[2]);
     let start = (d * sizes.input[1] + h) * width;
-    for j in 0..COLUMNS {
-        let c = task.first + j;
-        let mut to = field[j..].iter_mut().step_by(COLUMNS);
-        if c >= sizes.channels {
-            to.for_each(|to| *to = 0.0);
-            continue;
-        }
-        let from = &task.x[(sample * sizes.channels + c) * volume + start..][..width];
-        let circular = sizes.geometry.padding == Padding::Circular;
+    let circular = sizes.geometry.padding == Padding::Circular;
+    let before = reach.min(lines.padded());
+    let len = width.min(lines.padded() - before);
+    for j in (0..COLUMNS).step_by(LANES) {
+        let there = sizes.channels.saturating_sub(task.first + j).min(LANES);
+        let c = (task.first + j).min(sizes.channels - 1);
+        let from = &task.x[(sample * sizes.channels + c) * volume + start..];
+        let field = &mut field[j..];
         // What lies before the line, the line, and what lies after it.
-        for i in 0..reach.min(lines.padded()) {
-            if let Some(to) = to.next() {
-                *to = if circular { from[width - reach + i] } else { 0.0 };
-            }
+        let after = lines.padded() - before - len;
+        let edges = if circular { there } else { 0 };
+        if before > 0 {
+            let first = if circular { width - reach } else { 0 };
+            lines_last(&from[first..], volume, edges, before, field, COLUMNS);
         }
-        to.by_ref()
-            .take(width)
-            .zip(from)
-            .for_each(|(to, from)| *to = *from);
-        for (i, to) in to.enumerate() {
-            *to = if circular { from[i] } else { 0.0 };
+        if len > 0 {
+            lines_last(from, volume, there, len, &mut field[before * COLUMNS..], COLUMNS);
+        }
+        if after > 0 {
+            lines_last(from, volume, edges, after, &mut field[(before + len) * COLUMNS..], COLUMNS);
         }
     }
 }

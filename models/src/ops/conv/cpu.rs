@@ -117,7 +117,11 @@ fn backward_bordered(
 
 /// Adds the gradient of the weights.
 pub(crate) fn backward_weight(x: &[f32], dy: &[f32], sizes: &Sizes, dw: &mut [f32]) {
-    correlate(x, dy, sizes, dw);
+    if winograd::suits(sizes) && !exact() {
+        winograd::correlate(x, dy, sizes, dw);
+    } else {
+        correlate(x, dy, sizes, dw);
+    }
 }
 
 /// Adds the sums of `dy` (batch, outputs, positions) over samples and positions.

@@ -7,5 +7,6 @@ mod direct;
 mod gemm;
 pub mod geometry;
 mod scratch;
+mod shuffle;
 mod walk;
 mod winograd;

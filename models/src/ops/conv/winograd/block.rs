@@ -11,6 +11,7 @@ use crate::ops::{
         direct::Write,
         gemm::{COLUMNS, ROWS, multiply_packed},
         scratch::Shared,
+        shuffle::split_in_four,
     },
     simd::dispatch,
 };
@@ -68,28 +69,25 @@ impl Block<'_> {
     }
 }
 
-dispatch! {
-    /// Convolves a block.
-    pub(super) fn convolve(block: &Block<'_>, inputs: &mut [f32], work: &mut [f32]) = convolve_body
-}
-
-#[inline(always)]
-fn convolve_body<const FMA: bool>(block: &Block<'_>, inputs: &mut [f32], work: &mut [f32]) {
-    transform_inputs::<FMA>(block, inputs, work);
-    let tiling = block.tiling;
+/// Convolves a block, in working memory of `inputs_len` and `work_len`.
+pub(super) fn convolve(block: &Block<'_>, inputs: &mut [f32], work: &mut [f32]) {
+    transform_inputs(block, inputs, work);
+    let panels = block.tiling.panels();
     let chunk = block.panels_at_once();
-    for first in (0..tiling.panels()).step_by(chunk) {
-        let panels = first..(first + chunk).min(tiling.panels());
-        multiply_block::<FMA>(block, panels.clone(), inputs, work);
-        for row in panels.start * ROWS..(panels.end * ROWS).min(tiling.rows) {
-            transform_outputs::<FMA>(block, row, &work[(row - first * ROWS) * block.columns() * COLUMNS..]);
-        }
+    for first in (0..panels).step_by(chunk) {
+        let panels = first..(first + chunk).min(panels);
+        multiply(block, panels.clone(), inputs, work);
+        transform_outputs(block, panels, work);
     }
 }
 
-/// Transforms all inputs to (frequencies, columns, inner, COLUMNS).
+dispatch! {
+    /// Transforms all inputs to (frequencies, columns, inner, COLUMNS).
+    fn transform_inputs(block: &Block<'_>, inputs: &mut [f32], work: &mut [f32]) = transform_inputs_body
+}
+
 #[inline(always)]
-fn transform_inputs<const FMA: bool>(block: &Block<'_>, inputs: &mut [f32], work: &mut [f32]) {
+fn transform_inputs_body<const FMA: bool>(block: &Block<'_>, inputs: &mut [f32], work: &mut [f32]) {
     let tiling = block.tiling;
     let axes = &tiling.walk.axes;
     let (volume, plane) = (tiling.walk.source(), axes[1].source * axes[2].source);
@@ -138,33 +136,46 @@ fn split_phases(
     let width = tiling.walk.axes[2].source;
     let (size, before) = (block.phase(), tiling.begin[1].unsigned_abs());
     let met = (first * OUT) as isize + tiling.begin[0];
+    // Beyond the edges lie zeros, or numbers that every row of a periodic field writes over. Some tiles meet more
+    // than any output does: that must only be finite.
+    line.fill(0.0);
     for (r, phases) in rows.chunks_exact_mut(OUT * size).take(count * OUT + 2).enumerate() {
         let Some(row) = tiling.walk.inside(1, met + r as isize) else {
             phases.fill(0.0);
             continue;
         };
         let from = &plane[row * width..(row + 1) * width];
-        let (left, rest) = line.split_at_mut(before);
-        let (middle, right) = rest.split_at_mut(width);
-        middle.copy_from_slice(from);
+        copy(from, &mut line[before..]);
         if tiling.walk.wraps {
-            left.copy_from_slice(&from[width - before..]);
-            let (next, beyond) = right.split_at_mut(width.min(right.len()));
-            next.copy_from_slice(&from[..next.len()]);
-            // No output meets this, but its tile does.
-            beyond.fill(0.0);
-        } else {
-            left.fill(0.0);
-            right.fill(0.0);
-        }
-        for (g, from) in line.as_chunks::<{ OUT * LANES }>().0.iter().enumerate() {
-            for p in 0..OUT {
-                let to = &mut phases[p * size + g * LANES..][..LANES];
-                for t in 0..LANES {
-                    to[t] = from[t * OUT + p];
-                }
+            for i in 0..before {
+                line[i] = from[width - before + i];
+            }
+            for i in 0..2 {
+                line[before + width + i] = from[i];
             }
         }
+        let whole = size - LANES;
+        for (g, from) in line[..OUT * whole].as_chunks::<{ OUT * LANES }>().0.iter().enumerate() {
+            for (p, part) in split_in_four(from).iter().enumerate() {
+                phases[p * size + g * LANES..][..LANES].copy_from_slice(part);
+            }
+        }
+        // The last tile ends two numbers into the next.
+        phases[whole] = line[OUT * whole];
+        phases[size + whole] = line[OUT * whole + 1];
+    }
+}
+
+/// Copies in whole registers: lines are too short for the library's copy to pay.
+#[inline(always)]
+fn copy(from: &[f32], to: &mut [f32]) {
+    let to = &mut to[..from.len()];
+    let ((from, from_rest), (to, to_rest)) = (from.as_chunks::<LANES>(), to.as_chunks_mut::<LANES>());
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = *from;
+    }
+    if !from_rest.is_empty() {
+        to_rest.copy_from_slice(from_rest);
     }
 }
 
@@ -205,9 +216,13 @@ fn transform_line<const FMA: bool>(
     }
 }
 
-/// Multiplies some panels of weights with all inputs, to (frequencies, panels, ROWS, columns).
+dispatch! {
+    /// Multiplies some panels of weights with all inputs, to (frequencies, panels, ROWS, columns).
+    fn multiply(block: &Block<'_>, panels: Range<usize>, inputs: &[f32], work: &mut [f32]) = multiply_body
+}
+
 #[inline(always)]
-fn multiply_block<const FMA: bool>(block: &Block<'_>, panels: Range<usize>, inputs: &[f32], work: &mut [f32]) {
+fn multiply_body<const FMA: bool>(block: &Block<'_>, panels: Range<usize>, inputs: &[f32], work: &mut [f32]) {
     let tiling = block.tiling;
     let (a_size, b_size) = (tiling.inner() * ROWS, tiling.inner() * COLUMNS);
     let width = block.columns() * COLUMNS;
@@ -227,9 +242,22 @@ fn multiply_block<const FMA: bool>(block: &Block<'_>, panels: Range<usize>, inpu
     }
 }
 
+dispatch! {
+    /// Transforms the products of some panels back and writes their outputs.
+    fn transform_outputs(block: &Block<'_>, panels: Range<usize>, products: &[f32]) = transform_outputs_body
+}
+
+#[inline(always)]
+fn transform_outputs_body<const FMA: bool>(block: &Block<'_>, panels: Range<usize>, products: &[f32]) {
+    let first = panels.start * ROWS;
+    for row in first..(panels.end * ROWS).min(block.tiling.rows) {
+        transform_row::<FMA>(block, row, &products[(row - first) * block.columns() * COLUMNS..]);
+    }
+}
+
 /// Transforms the products of one row back and writes its outputs.
 #[inline(always)]
-fn transform_outputs<const FMA: bool>(block: &Block<'_>, row: usize, products: &[f32]) {
+fn transform_row<const FMA: bool>(block: &Block<'_>, row: usize, products: &[f32]) {
     let bias = block.bias.map_or(0.0, |bias| bias[row]);
     for first in (0..block.tiles()).step_by(LANES) {
         let products = &products[first..];
@@ -272,15 +300,12 @@ fn write_line(block: &Block<'_>, row: usize, line: usize, i: usize, across: usiz
         return;
     }
     let len = values.len().min(width - w);
+    let values = &values[..len];
     let start = (((sample * tiling.rows + row) * depths + depth) * height + h) * width + w;
     // SAFETY: of all threads, only this one has these lines of tiles.
     let to = unsafe { block.to.part(start, len) };
     match block.write {
-        Write::Over => {
-            for (to, v) in to.iter_mut().zip(values) {
-                *to = *v;
-            }
-        }
+        Write::Over => copy(values, to),
         Write::Add => {
             for (to, v) in to.iter_mut().zip(values) {
                 *to += v;

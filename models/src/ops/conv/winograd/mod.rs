@@ -5,9 +5,12 @@
 //! sum over its depths, taken before the transform back.
 
 mod block;
+mod gradient;
 mod transform;
 
 use rayon::prelude::*;
+
+pub(super) use gradient::correlate;
 
 use self::{
     block::Block,

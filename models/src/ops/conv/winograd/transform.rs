@@ -4,10 +4,9 @@
 //! transform works on `LANES` tiles or channels at once.
 //! Loops rather than closures throughout: those would not be compiled for the instructions that their caller is.
 
+pub(super) use crate::ops::conv::shuffle::LANES;
 use crate::ops::simd::multiply_add;
 
-/// What one register holds.
-pub(super) const LANES: usize = 8;
 /// One number of each of `LANES` tiles.
 pub(super) type Lanes = [f32; LANES];
 /// Side of a tile of outputs.
