@@ -1,6 +1,14 @@
 //! Convolve fields of one, two or three dimensions, and carry them back to finer ones.
 
+mod correlate;
+pub(crate) mod cpu;
+mod direct;
+mod gemm;
 pub mod geometry;
+mod scratch;
+mod shuffle;
+mod walk;
+mod winograd;
 
 use dfdx::{
     shapes::{Axes2, Axes3, Axes4, Axis, Dtype, HasShape},

@@ -1,0 +1,86 @@
+//! Lend working memory that a thread keeps, and one output to many threads.
+
+use std::{cell::RefCell, marker::PhantomData};
+
+thread_local! {
+    /// Buffers that nobody holds at the moment.
+    static FREE: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Numbers in a cache line.
+const LINE: usize = 16;
+
+/// Calls `work` with `len` numbers of any value, aligned to a cache line; the memory is kept for the next call.
+pub(super) fn with<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
+    let needed = len + LINE;
+    let mut buffer = FREE.with_borrow_mut(|free| {
+        // The smallest that is large enough, or else the largest, which then grows.
+        let fits = (0..free.len())
+            .filter(|i| free[*i].len() >= needed)
+            .min_by_key(|i| free[*i].len());
+        match fits.or_else(|| (0..free.len()).max_by_key(|i| free[*i].len())) {
+            Some(i) => free.swap_remove(i),
+            None => Vec::new(),
+        }
+    });
+    if buffer.len() < needed {
+        buffer.resize(needed, 0.0);
+    }
+    let start = buffer.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
+    let result = work(&mut buffer[start..start + len]);
+    FREE.with_borrow_mut(|free| free.push(buffer));
+    result
+}
+
+/// An output that threads fill together, each its own part.
+#[derive(Clone, Copy)]
+pub(super) struct Shared<'a> {
+    start: *mut f32,
+    len: usize,
+    owner: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: it only hands out parts, and whoever takes one promises that nobody else holds the same.
+unsafe impl Send for Shared<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Shared<'_> {}
+
+impl<'a> Shared<'a> {
+    pub(super) fn new(all: &'a mut [f32]) -> Self {
+        Self {
+            start: all.as_mut_ptr(),
+            len: all.len(),
+            owner: PhantomData,
+        }
+    }
+
+    /// `len` numbers from `from` on.
+    ///
+    /// # Safety
+    /// No other part that is alive may overlap this one.
+    #[inline(always)]
+    pub(super) unsafe fn part(&self, from: usize, len: usize) -> &'a mut [f32] {
+        assert!(
+            from <= self.len && len <= self.len - from,
+            "a part beyond its whole"
+        );
+        // SAFETY: inside the slice it was made of, which is borrowed for 'a; the caller rules out overlap.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(from), len) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn scratch_is_aligned_and_nests() {
+        for len in [0, 1, 100] {
+            super::with(len, |a| {
+                assert_eq!(a.len(), len);
+                assert_eq!(a.as_ptr() as usize % 64, 0);
+                a.fill(1.0);
+                super::with(2 * len, |b| b.fill(2.0));
+                assert!(a.iter().all(|v| *v == 1.0));
+            });
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! Sum the gradient of a kernel over transformed tiles.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::{
+    Tiling,
+    transform::{self, FREQUENCIES, Four, LANES, Lanes, OUT, SIDE, Six},
+};
+use crate::ops::{
+    conv::{
+        gemm::{COLUMNS, ROWS, Tile, multiply},
+        geometry::Sizes,
+        scratch,
+        shuffle::lines_last,
+        walk::Walk,
+    },
+    simd::dispatch,
+};
+
+/// Channels of a task.
+const CHANNELS: usize = 4 * COLUMNS;
+/// Tiles that are transformed and multiplied at a time, about.
+const TILES: usize = 32;
+/// Fewer tasks than this, and the tiles are divided as well, if each gets `SHARE` of them.
+const TASKS: usize = 8;
+const SHARE: usize = 96;
+
+/// Adds the gradient of the weights to `dw`. How the sums are divided depends on the sizes alone.
+pub(in super::super) fn correlate(x: &[f32], dy: &[f32], sizes: &Sizes, dw: &mut [f32]) {
+    let tiling = Tiling::new(Walk::forward(sizes), sizes.channels, sizes.outputs);
+    let taps = sizes.geometry.kernel[0];
+    let blocks = sizes.channels.div_ceil(CHANNELS);
+    let tasks = blocks * taps;
+    let groups = TASKS.div_ceil(tasks).min(tiling.lines * tiling.tiles[1] / SHARE).max(1);
+    let size = FREQUENCIES * tiling.panels() * ROWS * CHANNELS;
+    scratch::with(groups * tasks * size, |sums| {
+        sums.par_chunks_exact_mut(size.max(1)).enumerate().for_each(|(task, sums)| {
+            let (group, task) = (task / tasks, task % tasks);
+            let share = |i: usize| i * tiling.lines / groups;
+            let first = task / taps * CHANNELS;
+            let task = Task {
+                tiling: &tiling,
+                x,
+                dy,
+                tap: task % taps,
+                channels: first..sizes.channels.min(first + CHANNELS),
+                lines: share(group)..share(group + 1),
+            };
+            scratch::with(task.transformed_len(), |work| {
+                scratch::with(task.field_len(), |field| sum_tiles(&task, work, field, sums));
+            });
+        });
+        let sums = Sums {
+            all: sums,
+            group: tasks * size,
+            task: size,
+            taps,
+        };
+        let row = sizes.channels * taps * 9;
+        dw.par_chunks_exact_mut(row.max(1)).enumerate().for_each(|(output, dw)| {
+            finish(&sums, &tiling, output, dw);
+        });
+    });
+}
+
+/// Some channels at one depth of the kernel, over some lines of tiles.
+struct Task<'a> {
+    tiling: &'a Tiling,
+    x: &'a [f32],
+    dy: &'a [f32],
+    tap: usize,
+    channels: Range<usize>,
+    lines: Range<usize>,
+}
+
+impl Task<'_> {
+    fn across(&self) -> usize {
+        self.tiling.tiles[1]
+    }
+    /// Lines of tiles taken at a time.
+    fn lines_at_once(&self) -> usize {
+        (TILES / self.across()).clamp(1, self.lines.len().max(1))
+    }
+    fn tiles_at_once(&self) -> usize {
+        self.lines_at_once() * self.across()
+    }
+    /// Numbers from one transformed tile to the next, in inputs and outputs.
+    fn steps(&self) -> [usize; 2] {
+        [CHANNELS, (self.tiling.panels() * ROWS).next_multiple_of(LANES)]
+    }
+    /// Numbers from one frequency to the next: a line more than there are, see `Tiling::weight_step`.
+    fn frequency_steps(&self) -> [usize; 2] {
+        self.steps().map(|step| self.tiles_at_once() * step + COLUMNS)
+    }
+    fn transformed_len(&self) -> usize {
+        FREQUENCIES * self.frequency_steps().iter().sum::<usize>()
+    }
+    /// Positions of a row that a line of tiles meets.
+    fn row(&self) -> usize {
+        self.across() * OUT + 2
+    }
+    fn field_len(&self) -> usize {
+        (self.lines_at_once() * OUT + 2) * self.row() * LANES
+    }
+}
+
+dispatch! {
+    /// Writes Σ_tiles of the products of transformed outputs and inputs to (frequencies, panels, blocks, ROWS, COLUMNS).
+    fn sum_tiles(task: &Task<'_>, work: &mut [f32], field: &mut [f32], sums: &mut [f32]) = sum_tiles_body
+}
+
+#[inline(always)]
+fn sum_tiles_body<const FMA: bool>(task: &Task<'_>, work: &mut [f32], field: &mut [f32], sums: &mut [f32]) {
+    sums.fill(0.0);
+    let [x_step, y_step] = task.steps();
+    let [x_frequency, y_frequency] = task.frequency_steps();
+    let (inputs, outputs) = work.split_at_mut(FREQUENCIES * x_frequency);
+    let blocks = task.channels.len().div_ceil(COLUMNS);
+    for start in task.lines.clone().step_by(task.lines_at_once()) {
+        let lines = start..(start + task.lines_at_once()).min(task.lines.end);
+        let tiles = lines.len() * task.across();
+        transform_inputs::<FMA>(task, lines.clone(), field, inputs);
+        transform_outputs::<FMA>(task, lines, field, outputs);
+        let frequencies = sums.chunks_exact_mut(sums.len() / FREQUENCIES);
+        let operands = inputs.chunks_exact(x_frequency).zip(outputs.chunks_exact(y_frequency));
+        for (sums, (x, y)) in frequencies.zip(operands) {
+            let (x, y) = (&x[..tiles * x_step], &y[..tiles * y_step]);
+            let tiles = sums.as_chunks_mut::<COLUMNS>().0.as_chunks_mut::<ROWS>().0;
+            for (panel, tiles) in tiles.chunks_exact_mut(CHANNELS / COLUMNS).enumerate() {
+                for (block, sum) in tiles.iter_mut().enumerate().take(blocks) {
+                    let (y, x) = (&y[panel * ROWS..], &x[block * COLUMNS..]);
+                    let tile: Tile = *sum;
+                    *sum = multiply::<FMA>(tile, y, y_step, x, x_step);
+                }
+            }
+        }
+    }
+}
+
+/// Transforms what lines of tiles meet to (frequencies, tiles, channels).
+#[inline(always)]
+fn transform_inputs<const FMA: bool>(task: &Task<'_>, lines: Range<usize>, field: &mut [f32], to: &mut [f32]) {
+    let tiling = task.tiling;
+    let axes = &tiling.walk.axes;
+    let (step, frequency) = (task.steps()[0], task.frequency_steps()[0]);
+    let (volume, plane, width) = (tiling.walk.source(), axes[1].source * axes[2].source, axes[2].source);
+    let before = tiling.begin[1].unsigned_abs();
+    let row_len = task.row() * LANES;
+    let mut at = lines.start;
+    while at < lines.end {
+        let [sample, depth, first] = tiling.place(at);
+        let count = (lines.end - at).min(tiling.tiles[0] - first);
+        let met = (depth * axes[0].step) as isize + axes[0].offset + task.tap as isize;
+        let slice = tiling.walk.inside(0, met);
+        for c in (0..task.channels.len().next_multiple_of(COLUMNS)).step_by(LANES) {
+            let channel = task.channels.start + c;
+            let there = tiling.sources.saturating_sub(channel).min(LANES);
+            for (r, row) in field.chunks_exact_mut(row_len).enumerate().take(count * OUT + 2) {
+                let h = tiling.walk.inside(1, (first * OUT + r) as isize + tiling.begin[0]);
+                let (Some(d), Some(h)) = (slice.filter(|_| there > 0), h) else {
+                    row.fill(0.0);
+                    continue;
+                };
+                let start = (sample * tiling.sources + channel) * volume + d * plane + h * width;
+                let from = &task.x[start..];
+                let len = width.min(task.row() - before);
+                let (left, rest) = row.split_at_mut(before * LANES);
+                let (middle, right) = rest.split_at_mut(len * LANES);
+                lines_last(from, volume, there, len, middle, LANES);
+                left.fill(0.0);
+                right.fill(0.0);
+                if tiling.walk.wraps {
+                    lines_last(&from[width - before..], volume, there, before, left, LANES);
+                    let after = width.min(right.len() / LANES);
+                    lines_last(from, volume, there, after, right, LANES);
+                }
+            }
+            for n in 0..count {
+                for t in 0..task.across() {
+                    let corner = (n * OUT * task.row() + t * OUT) * LANES;
+                    let field = &field[corner..];
+                    let mut six: Six = [[[0.0; LANES]; SIDE]; SIDE];
+                    for i in 0..SIDE {
+                        let row = &field[i * row_len..][..SIDE * LANES];
+                        for j in 0..SIDE {
+                            six[i][j].copy_from_slice(&row[j * LANES..][..LANES]);
+                        }
+                    }
+                    let tile = (at - lines.start + n) * task.across() + t;
+                    spread(&transform::input::<FMA>(&six), &mut to[tile * step + c..], frequency);
+                }
+            }
+        }
+        at += count;
+    }
+}
+
+/// Transforms the gradient of lines of tiles of outputs to (frequencies, tiles, outputs).
+#[inline(always)]
+fn transform_outputs<const FMA: bool>(task: &Task<'_>, lines: Range<usize>, field: &mut [f32], to: &mut [f32]) {
+    let tiling = task.tiling;
+    let [depths, height, width] = tiling.walk.axes.map(|a| a.positions);
+    let (step, frequency) = (task.steps()[1], task.frequency_steps()[1]);
+    let volume = depths * height * width;
+    let row_len = task.across() * OUT * LANES;
+    for line in lines.clone() {
+        let [sample, depth, down] = tiling.place(line);
+        for o in (0..step).step_by(LANES) {
+            let there = tiling.rows.saturating_sub(o).min(LANES);
+            for (r, row) in field.chunks_exact_mut(row_len).enumerate().take(OUT) {
+                let h = down * OUT + r;
+                if h >= height || there == 0 {
+                    row.fill(0.0);
+                    continue;
+                }
+                let start = (sample * tiling.rows + o) * volume + (depth * height + h) * width;
+                let (inside, beyond) = row.split_at_mut(width * LANES);
+                lines_last(&task.dy[start..], volume, there, width, inside, LANES);
+                beyond.fill(0.0);
+            }
+            for t in 0..task.across() {
+                let mut four: Four = [[[0.0; LANES]; OUT]; OUT];
+                for i in 0..OUT {
+                    let row = &field[i * row_len + t * OUT * LANES..][..OUT * LANES];
+                    for j in 0..OUT {
+                        four[i][j].copy_from_slice(&row[j * LANES..][..LANES]);
+                    }
+                }
+                let tile = (line - lines.start) * task.across() + t;
+                spread(&transform::output_gradient::<FMA>(&four), &mut to[tile * step + o..], frequency);
+            }
+        }
+    }
+}
+
+/// Writes every number of a transformed tile to its frequency.
+#[inline(always)]
+fn spread(six: &Six, to: &mut [f32], frequency: usize) {
+    for (f, lanes) in six.as_flattened().iter().enumerate() {
+        to[f * frequency..][..LANES].copy_from_slice(lanes);
+    }
+}
+
+/// The sums of all tasks.
+struct Sums<'a> {
+    all: &'a [f32],
+    group: usize,
+    task: usize,
+    taps: usize,
+}
+
+dispatch! {
+    /// Adds the gradient of one output's weights.
+    fn finish(sums: &Sums<'_>, tiling: &Tiling, output: usize, dw: &mut [f32]) = finish_body
+}
+
+#[inline(always)]
+fn finish_body<const FMA: bool>(sums: &Sums<'_>, tiling: &Tiling, output: usize, dw: &mut [f32]) {
+    let frequency = sums.task / FREQUENCIES;
+    for tap in 0..sums.taps {
+        for first in (0..tiling.sources).step_by(LANES) {
+            let task = first / CHANNELS * sums.taps + tap;
+            let (block, lane) = (first % CHANNELS / COLUMNS, first % COLUMNS);
+            let tile = output / ROWS * (CHANNELS / COLUMNS) + block;
+            let start = task * sums.task + (tile * ROWS + output % ROWS) * COLUMNS + lane;
+            let mut six: Six = [[[0.0; LANES]; SIDE]; SIDE];
+            for group in sums.all[start..].chunks(sums.group) {
+                for f in 0..FREQUENCIES {
+                    let sum: &mut Lanes = &mut six[f / SIDE][f % SIDE];
+                    for (sum, v) in sum.iter_mut().zip(&group[f * frequency..][..LANES]) {
+                        *sum += v;
+                    }
+                }
+            }
+            let three = transform::kernel_gradient::<FMA>(&six);
+            for (l, c) in (first..tiling.sources.min(first + LANES)).enumerate() {
+                let nine = &mut dw[(c * sums.taps + tap) * 9..][..9];
+                for (i, dw) in nine.iter_mut().enumerate() {
+                    *dw += three[i / 3][i % 3][l];
+                }
+            }
+        }
+    }
+}
