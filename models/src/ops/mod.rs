@@ -11,7 +11,11 @@ pub mod conv;
 pub mod conv2d;
 pub mod mix;
 pub mod modulated_silu;
+#[allow(dead_code)] // its kernels wait for the layers
+pub mod norm;
 pub mod pixel_shuffle;
+#[allow(dead_code)] // for the kernels above
+pub(crate) mod shared;
 pub(crate) mod simd;
 
 pub use add::add;
@@ -102,5 +106,26 @@ pub(crate) mod testing {
         assert_eq!(a.len(), b.len());
         let scale = a.iter().chain(b).fold(1e-30f32, |m, v| m.max(v.abs()));
         a.iter().zip(b).fold(0.0f32, |m, (a, b)| m.max((a - b).abs())) / scale
+    }
+
+    /// Each number near the other, relative to the larger of its size and 1.
+    pub fn close(found: &[f32], expected: &[f64], tolerance: f64) {
+        assert_eq!(found.len(), expected.len());
+        for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
+            let apart = (*found as f64 - expected).abs();
+            assert!(
+                apart <= tolerance * expected.abs().max(1.0),
+                "{i}: {found} {expected}"
+            );
+        }
+    }
+
+    /// The bits of what `run` makes with so many threads.
+    pub fn on_threads(threads: usize, run: impl Fn() -> Vec<f32> + Sync) -> Vec<u32> {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
+        pool.install(|| run().iter().map(|v| v.to_bits()).collect())
     }
 }
