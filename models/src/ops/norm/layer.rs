@@ -17,14 +17,19 @@ use crate::ops::{
 /// Positions of a block.
 const LANES: usize = 64;
 
+type Lanes = [f32; LANES];
+/// Sums of lanes.
+type Wide = [f64; LANES];
+const ONES: Lanes = [1.0; LANES];
+
 /// A block of positions of one sample, with its means and 1 / √(σ² + ε).
 struct Block<'a> {
     norm: &'a Norm<'a>,
     sample: usize,
     start: usize,
     len: usize,
-    mean: [f32; LANES],
-    reciprocal: [f32; LANES],
+    mean: Lanes,
+    reciprocal: Lanes,
 }
 
 /// All blocks, without their means.
@@ -86,31 +91,57 @@ impl Block<'_> {
         }
     }
 
-    /// Means over channels of f(channel, x̂, inputs), lane by lane.
+    /// The block's numbers of channel `c`, zeros where it is short.
     #[inline(always)]
-    fn means<const N: usize, const K: usize>(
-        &self,
-        x: &[f32],
-        inputs: [&[f32]; N],
-        f: impl Fn(usize, f32, [f32; N]) -> [f32; K],
-    ) -> [[f64; LANES]; K] {
-        let mut total = [[0.0; LANES]; K];
-        for c in 0..self.channels() {
-            let x = &x[self.place(c)];
-            let inputs = inputs.map(|list| &list[self.place(c)]);
-            for l in 0..self.len.min(LANES) {
-                let term = f(
-                    c,
-                    (x[l] - self.mean[l]) * self.reciprocal[l],
-                    inputs.map(|list| list[l]),
-                );
-                for (total, term) in total.iter_mut().zip(term) {
-                    total[l] += term as f64;
-                }
-            }
+    fn load(&self, list: &[f32], c: usize) -> Lanes {
+        let mut lanes = [0.0; LANES];
+        let from = &list[self.place(c)];
+        match from.first_chunk::<LANES>() {
+            Some(full) => lanes = *full,
+            None => lanes[..from.len()].copy_from_slice(from),
         }
-        total.map(|lanes| lanes.map(|sum| sum / self.channels() as f64))
+        lanes
     }
+
+    /// x̂ of channel `c`.
+    #[inline(always)]
+    fn normal(&self, x: &[f32], c: usize) -> Lanes {
+        let mut x = self.load(x, c);
+        for l in 0..LANES {
+            x[l] = (x[l] - self.mean[l]) * self.reciprocal[l];
+        }
+        x
+    }
+
+    /// f′(weight · x̂ + bias) · dy of channel `c`.
+    #[inline(always)]
+    fn slope<const FMA: bool>(&self, normal: &Lanes, dy: &[f32], c: usize) -> Lanes {
+        let (weight, bias, f) = (self.norm.weight[c], self.norm.bias[c], self.norm.activation);
+        let mut da = self.load(dy, c);
+        each_activation!(f => {
+            for l in 0..LANES {
+                da[l] *= derivatives::<FMA>(f, multiply_add::<FMA>(normal[l], weight, bias))[1];
+            }
+        });
+        da
+    }
+
+    /// Sums over channels to means.
+    fn means<const K: usize>(&self, sums: [Wide; K]) -> [Wide; K] {
+        sums.map(|lanes| lanes.map(|sum| sum / self.norm.shape[1] as f64))
+    }
+}
+
+/// Adds weight · a · b.
+#[inline(always)]
+fn add_product(total: &mut Wide, weight: f32, a: &Lanes, b: &Lanes) {
+    for l in 0..LANES {
+        total[l] += (weight * a[l] * b[l]) as f64;
+    }
+}
+
+fn narrow(lanes: &Wide) -> Lanes {
+    lanes.map(|v| v as f32)
 }
 
 pub(super) fn forward(
@@ -145,29 +176,39 @@ fn forward_body<const FMA: bool>(
     y: &Parts<f32>,
 ) {
     let norm = block.norm;
-    let [means] = block.means(x, [], |_, x, []| [x]);
-    block.mean = means.map(|v| v as f32);
-    // Rounding the mean to f32 changes the variance by the square of 6e-8 of the mean.
-    let [squares] = block.means(x, [], |_, x, []| [x * x]);
+    let mut sums = [[0.0; LANES]];
+    for c in 0..block.channels() {
+        add_product(&mut sums[0], 1.0, &block.load(x, c), &ONES);
+    }
+    let [means] = block.means(sums);
+    block.mean = narrow(&means);
+    let mut sums = [[0.0; LANES]];
+    for c in 0..block.channels() {
+        let apart = block.normal(x, c);
+        add_product(&mut sums[0], 1.0, &apart, &apart);
+    }
+    let [squares] = block.means(sums);
     for (l, (mean, variance)) in mean.iter_mut().zip(variance.iter_mut()).enumerate() {
-        *mean = block.mean[l];
+        // What rounding the mean to f32 added.
         let rounded = means[l] - block.mean[l] as f64;
+        *mean = block.mean[l];
         *variance = (squares[l] - rounded * rounded).max(0.0) as f32;
     }
     block.set_variance(variance);
     let f = norm.activation;
-    each_activation!(f => {
-        for c in 0..block.channels() {
-            let (weight, bias) = (norm.weight[c], norm.bias[c]);
-            let e = offset.map_or(0.0, |e| e[block.row(c)]);
-            // SAFETY: a block's positions belong to it.
-            let y = unsafe { y.take(block.place(c)) };
-            for (l, (y, x)) in y.iter_mut().zip(&x[block.place(c)]).enumerate().take(LANES) {
-                let normal = (x - block.mean[l]) * block.reciprocal[l];
-                *y = derivatives::<FMA>(f, multiply_add::<FMA>(normal, weight, bias))[0] + e;
+    for c in 0..block.channels() {
+        let (weight, bias) = (norm.weight[c], norm.bias[c]);
+        let e = offset.map_or(0.0, |e| e[block.row(c)]);
+        let mut lanes = block.normal(x, c);
+        each_activation!(f => {
+            for lane in &mut lanes {
+                *lane = derivatives::<FMA>(f, multiply_add::<FMA>(*lane, weight, bias))[0] + e;
             }
-        }
-    })
+        });
+        // SAFETY: a block's positions belong to it.
+        let y = unsafe { y.take(block.place(c)) };
+        y.copy_from_slice(&lanes[..block.len]);
+    }
 }
 
 pub(super) fn backward(
@@ -235,33 +276,43 @@ fn backward_body<const FMA: bool>(
     dx: &Parts<f32>,
     sums: &Parts<[f32; 3]>,
 ) {
-    let norm = block.norm;
-    let f = norm.activation;
-    each_activation!(f => {
-        let da = |c: usize, normal: f32, dy: f32| {
-            derivatives::<FMA>(f, multiply_add::<FMA>(normal, norm.weight[c], norm.bias[c]))[1] * dy
-        };
-        let [first, second] = block.means(x, [dy], |c, x, [dy]| {
-            let g = da(c, x, dy) * norm.weight[c];
-            [g, g * x]
-        });
-        for c in 0..block.channels() {
-            let mut total = [0.0f32; 3];
-            // SAFETY: a block's positions, and its place among the sums, belong to it.
-            let (dx, sums) = unsafe { (dx.take(block.place(c)), sums.take(block.sums_at(c))) };
-            let (x, dy) = (&x[block.place(c)], &dy[block.place(c)]);
-            for (l, ((dx, x), dy)) in dx.iter_mut().zip(x).zip(dy).enumerate().take(LANES) {
-                let normal = (x - block.mean[l]) * block.reciprocal[l];
-                let a = da(c, normal, *dy);
-                for (total, v) in total.iter_mut().zip([a, a * normal, *dy]) {
-                    *total += v;
-                }
-                let inside = norm.weight[c] * a - first[l] as f32 - normal * second[l] as f32;
-                *dx += block.reciprocal[l] * inside;
-            }
-            sums[0] = total;
+    let weight = block.norm.weight;
+    let mut means = [[0.0; LANES]; 2];
+    for c in 0..block.channels() {
+        let normal = block.normal(x, c);
+        let da = block.slope::<FMA>(&normal, dy, c);
+        add_product(&mut means[0], weight[c], &da, &ONES);
+        add_product(&mut means[1], weight[c], &da, &normal);
+    }
+    let [first, second] = block.means(means).each_ref().map(narrow);
+    for c in 0..block.channels() {
+        let normal = block.normal(x, c);
+        let da = block.slope::<FMA>(&normal, dy, c);
+        // SAFETY: a block's positions, and its place among the sums, belong to it.
+        let (dx, sums) = unsafe { (dx.take(block.place(c)), sums.take(block.sums_at(c))) };
+        let mut inside = [0.0; LANES];
+        let mut products = [0.0; LANES];
+        for l in 0..LANES {
+            inside[l] = block.reciprocal[l] * (weight[c] * da[l] - first[l] - normal[l] * second[l]);
+            products[l] = da[l] * normal[l];
         }
-    })
+        for (dx, inside) in dx.iter_mut().zip(inside) {
+            *dx += inside;
+        }
+        sums[0] = [sum(&da), sum(&products), sum(&block.load(dy, c))];
+    }
+}
+
+/// Σ of lanes: those beyond the block hold dy = 0, and so nothing.
+#[inline(always)]
+fn sum(lanes: &Lanes) -> f32 {
+    let mut total = [0.0f32; 8];
+    for lanes in lanes.as_chunks::<8>().0 {
+        for l in 0..8 {
+            total[l] += lanes[l];
+        }
+    }
+    total.iter().sum()
 }
 
 pub(super) fn tangent(
@@ -281,16 +332,20 @@ dispatch! {
 
 #[inline(always)]
 fn tangent_body<const FMA: bool>(block: &Block, x: &[f32], t: &[f32], out: &Parts<f32>) {
-    let [t0, t1] = block.means(x, [t], |_, x, [t]| [t, t * x]);
+    let mut means = [[0.0; LANES]; 2];
     for c in 0..block.channels() {
-        // SAFETY: a block's positions belong to it.
-        let out = unsafe { out.take(block.place(c)) };
-        let (x, t) = (&x[block.place(c)], &t[block.place(c)]);
-        for (l, ((out, x), t)) in out.iter_mut().zip(x).zip(t).enumerate().take(LANES) {
-            let normal = (x - block.mean[l]) * block.reciprocal[l];
-            let inside = t - t0[l] as f32 - normal * t1[l] as f32;
-            *out = block.norm.weight[c] * block.reciprocal[l] * inside;
+        let t = block.load(t, c);
+        add_product(&mut means[0], 1.0, &t, &ONES);
+        add_product(&mut means[1], 1.0, &t, &block.normal(x, c));
+    }
+    let [t0, t1] = block.means(means).each_ref().map(narrow);
+    for c in 0..block.channels() {
+        let (normal, mut t, weight) = (block.normal(x, c), block.load(t, c), block.norm.weight[c]);
+        for l in 0..LANES {
+            t[l] = weight * block.reciprocal[l] * (t[l] - t0[l] - normal[l] * t1[l]);
         }
+        // SAFETY: a block's positions belong to it.
+        unsafe { out.take(block.place(c)) }.copy_from_slice(&t[..block.len]);
     }
 }
 
@@ -331,10 +386,16 @@ fn tangent_backward_body<const FMA: bool>(
     sums: &Parts<[f32; 3]>,
 ) {
     let weight = block.norm.weight;
-    let means = block.means(x, [t, g], |c, x, [t, g]| {
-        let a = weight[c] * g;
-        [t, t * x, a, a * x, a * t]
-    });
+    let mut means = [[0.0; LANES]; 5];
+    for c in 0..block.channels() {
+        let (normal, t, g) = (block.normal(x, c), block.load(t, c), block.load(g, c));
+        add_product(&mut means[0], 1.0, &t, &ONES);
+        add_product(&mut means[1], 1.0, &t, &normal);
+        add_product(&mut means[2], weight[c], &g, &ONES);
+        add_product(&mut means[3], weight[c], &g, &normal);
+        add_product(&mut means[4], weight[c], &g, &t);
+    }
+    let means = block.means(means);
     let mut lanes = [Means::default(); LANES];
     for (l, lane) in lanes.iter_mut().enumerate() {
         *lane = Means::of(std::array::from_fn(|k| means[k][l]));

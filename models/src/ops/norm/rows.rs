@@ -19,37 +19,58 @@ pub(super) struct Row {
     pub activation: Activation,
 }
 
-/// Σ f(inputs) of K numbers: f32 in lanes over a short block, f64 across blocks.
+/// Numbers summed in f32, in lanes, before f64 takes over.
+const BLOCK: usize = 512;
+const LANES: usize = 16;
+
+/// Σ t, Σ t · (x − mean).
 #[inline(always)]
-fn sums<const N: usize, const K: usize>(inputs: [&[f32]; N], f: impl Fn([f32; N]) -> [f32; K]) -> [f64; K] {
-    const LANES: usize = 16;
-    const BLOCK: usize = 32 * LANES;
-    let mut total = [0.0; K];
-    let n = inputs[0].len();
-    let mut start = 0;
-    while start < n {
-        let end = n.min(start + BLOCK);
-        let chunks = inputs.map(|x| x[start..end].as_chunks::<LANES>());
-        let mut lanes = [[0.0f32; LANES]; K];
-        for j in 0..chunks[0].0.len() {
-            let chunk = chunks.map(|c| c.0[j]);
+fn sums<const FMA: bool>(x: &[f32], mean: f32, t: &[f32]) -> [f64; 2] {
+    let mut total = [0.0; 2];
+    for (x, t) in x.chunks(BLOCK).zip(t.chunks(BLOCK)) {
+        let (mut first, mut second) = ([0.0f32; LANES], [0.0f32; LANES]);
+        let (x, t) = (x.as_chunks::<LANES>(), t.as_chunks::<LANES>());
+        for (x, t) in x.0.iter().zip(t.0) {
             for l in 0..LANES {
-                let term = f(chunk.map(|c| c[l]));
-                for (lanes, term) in lanes.iter_mut().zip(term) {
-                    lanes[l] += term;
-                }
+                first[l] += t[l];
+                second[l] = multiply_add::<FMA>(t[l], x[l] - mean, second[l]);
             }
         }
-        for j in 0..chunks[0].1.len() {
-            let term = f(chunks.map(|c| c.1[j]));
-            for (lanes, term) in lanes.iter_mut().zip(term) {
-                lanes[j] += term;
+        for (l, (x, t)) in x.1.iter().zip(t.1).enumerate() {
+            first[l] += t;
+            second[l] = multiply_add::<FMA>(*t, x - mean, second[l]);
+        }
+        for l in 0..LANES {
+            total[0] += first[l] as f64;
+            total[1] += second[l] as f64;
+        }
+    }
+    total
+}
+
+/// Σ (x − mean), Σ (x − mean)².
+#[inline(always)]
+fn deviations<const FMA: bool>(x: &[f32], mean: f32) -> [f64; 2] {
+    let mut total = [0.0; 2];
+    for x in x.chunks(BLOCK) {
+        let (mut first, mut second) = ([0.0f32; LANES], [0.0f32; LANES]);
+        let x = x.as_chunks::<LANES>();
+        for x in x.0 {
+            for l in 0..LANES {
+                let d = x[l] - mean;
+                first[l] += d;
+                second[l] = multiply_add::<FMA>(d, d, second[l]);
             }
         }
-        for (total, lanes) in total.iter_mut().zip(lanes) {
-            *total += lanes.iter().map(|v| *v as f64).sum::<f64>();
+        for (l, x) in x.1.iter().enumerate() {
+            let d = x - mean;
+            first[l] += d;
+            second[l] = multiply_add::<FMA>(d, d, second[l]);
         }
-        start = end;
+        for l in 0..LANES {
+            total[0] += first[l] as f64;
+            total[1] += second[l] as f64;
+        }
     }
     total
 }
@@ -62,9 +83,8 @@ dispatch! {
 #[inline(always)]
 fn moments_body<const FMA: bool>(x: &[f32]) -> [f64; 2] {
     let n = x.len() as f64;
-    let mean = sums([x], |[x]| [x])[0] / n;
-    let near = mean as f32;
-    let [first, second] = sums([x], |[x]| [x - near, (x - near) * (x - near)]);
+    let near = (deviations::<FMA>(x, 0.0)[0] / n) as f32;
+    let [first, second] = deviations::<FMA>(x, near);
     // What rounding the mean to f32 left out (Chan et al. 1983's corrected two-pass form).
     [near as f64 + first / n, second - first * first / n]
 }
@@ -99,8 +119,8 @@ fn backward_sums_body<const FMA: bool>(x: &[f32], dy: &[f32], row: Row, da: &mut
             *da = derivatives::<FMA>(f, multiply_add::<FMA>(x - mean, gain, bias))[1] * dy;
         }
     });
-    let [first, second, third] = sums([x, dy, da], |[x, dy, da]| [da, da * (x - mean), dy]);
-    [first, second * row.reciprocal as f64, third]
+    let [first, second] = along_body::<FMA>(x, row, da);
+    [first, second, sums::<FMA>(dy, 0.0, dy)[0]]
 }
 
 dispatch! {
@@ -123,7 +143,7 @@ dispatch! {
 
 #[inline(always)]
 fn along_body<const FMA: bool>(x: &[f32], row: Row, t: &[f32]) -> [f64; 2] {
-    let [t0, t1] = sums([x, t], |[x, t]| [t, t * (x - row.mean)]);
+    let [t0, t1] = sums::<FMA>(x, row.mean, t);
     [t0, t1 * row.reciprocal as f64]
 }
 
@@ -134,11 +154,9 @@ dispatch! {
 
 #[inline(always)]
 fn tangent_sums_body<const FMA: bool>(x: &[f32], row: Row, t: &[f32], g: &[f32]) -> [f64; 5] {
-    let (mean, r) = (row.mean, row.reciprocal as f64);
-    let [t0, t1, g0, g1, gt] = sums([x, t, g], |[x, t, g]| {
-        [t, t * (x - mean), g, g * (x - mean), g * t]
-    });
-    [t0, t1 * r, g0, g1 * r, gt]
+    let [t0, t1] = along_body::<FMA>(x, row, t);
+    let [g0, g1] = along_body::<FMA>(x, row, g);
+    [t0, t1, g0, g1, sums::<FMA>(g, 0.0, t)[1]]
 }
 
 dispatch! {
