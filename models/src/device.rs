@@ -241,47 +241,6 @@ pub trait Device: dfdx::tensor_ops::Device<f32> {
     }
 }
 
-impl Device for Cpu {
-    fn moments<T>(x: &Values<Self, T>) -> Result<[Vec<f32>; 2]> {
-        Ok(norm::moments(values(x), x.shape().1, x.shape().2))
-    }
-
-    fn take_gradient(gradients: &mut Gradients<f32, Self>, of: &Flat<Self>) -> Result<Vec<f32>> {
-        let gradient = gradients.get_or_alloc_mut(of).map_err(ModelError::device)?;
-        Ok(std::mem::take(&mut **gradient))
-    }
-    fn conv2d<T: Tape<f32, Self>>(
-        x: Maps<Self, T>,
-        weight: Flat<Self, T>,
-        bias: Flat<Self, T>,
-        geometry: conv2d::Geometry,
-    ) -> Result<Maps<Self, T>> {
-        conv2d::cpu::conv2d(x, weight, bias, geometry)
-    }
-
-    fn modulated_silu<T: Tape<f32, Self>>(
-        x: Maps<Self, T>,
-        scale_shift: Rows<Self, T>,
-    ) -> Result<Maps<Self, T>> {
-        modulated_silu::cpu::modulated_silu(x, scale_shift)
-    }
-
-    fn pixel_shuffle<T: Tape<f32, Self>>(
-        x: Maps<Self, T>,
-        direction: pixel_shuffle::Direction,
-    ) -> Result<Maps<Self, T>> {
-        pixel_shuffle::cpu::pixel_shuffle(x, direction)
-    }
-
-    fn mix<T: Tape<f32, Self>>(x: Maps<Self, T>, weights: Rows<Self, T>) -> Result<Maps<Self, T>> {
-        mix::cpu::mix(x, weights)
-    }
-
-    fn add<T: Tape<f32, Self>>(a: Maps<Self, T>, b: Maps<Self, T>) -> Result<Maps<Self, T>> {
-        add::cpu::add(a, b)
-    }
-}
-
 /// The storage of a contiguous CPU tensor, without a copy.
 pub(crate) fn values<S: dfdx::shapes::Shape, E: Dtype, T>(tensor: &Tensor<S, E, Cpu, T>) -> &[E] {
     use dfdx::shapes::HasShape;

@@ -1,6 +1,7 @@
 //! Train conditional generative models and read them as differentiable likelihoods.
 
 pub mod checkpoint;
+mod cpu;
 pub mod device;
 pub mod error;
 pub mod field;

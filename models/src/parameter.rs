@@ -171,6 +171,11 @@ pub trait Module<D: Device> {
             .for_each(|b| b.set_training(training));
     }
 
+    /// Takes the statistics of the last batch into the running ones of batch norms: once after each step of a training.
+    fn absorb(&mut self) {
+        self.batch_norms().into_iter().for_each(BatchNorm::absorb);
+    }
+
     /// The gradient of every parameter, in order; zeros where none was computed.
     fn gradients(&self, gradients: &mut Gradients<f32, D>) -> Result<Vec<Vec<f32>>> {
         self.parameters()

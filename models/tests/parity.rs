@@ -10,7 +10,7 @@ use armilla_models::{
     nets::{Conditioned, Network},
 };
 use dfdx::{
-    tensor::{OwnedTape, Tape},
+    tensor::Tape,
     tensor_ops::{Backward, SumTo, TryMul},
 };
 

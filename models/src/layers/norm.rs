@@ -68,7 +68,7 @@ impl<D: Device> GroupNorm<D> {
     /// # Errors
     /// `Device` where memory is short; groups that do not divide the channels are told when it is used.
     pub fn new(device: &D, groups: usize, channels: usize) -> Result<Self> {
-        Self::over(device, channels, Over::Groups(groups))
+        Self::over(device, channels, Over::Group(groups))
     }
 }
 
@@ -78,7 +78,7 @@ impl<D: Device> LayerNorm<D> {
     /// # Errors
     /// `Device` where memory is short.
     pub fn new(device: &D, channels: usize) -> Result<Self> {
-        Self::over(device, channels, Over::Channels)
+        Self::over(device, channels, Over::Layer)
     }
 }
 

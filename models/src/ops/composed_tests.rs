@@ -94,7 +94,7 @@ fn activations_and_their_tangents() {
 #[test]
 fn norms_and_their_tangents() {
     let shape = (2, 4, 3);
-    for over in [Over::Groups(2), Over::Channels, Over::Batch] {
+    for over in [Over::Group(2), Over::Layer, Over::Batch] {
         check(
             &format!("{over:?}"),
             [shape, (1, 4, 1), (1, 4, 1), (2, 4, 1)],

@@ -14,6 +14,7 @@ pub mod mix;
 pub mod modulated_silu;
 pub mod norm;
 pub mod pixel_shuffle;
+pub(crate) mod shared;
 pub(crate) mod simd;
 
 pub(crate) use activation::same_shape;
@@ -114,5 +115,26 @@ pub(crate) mod testing {
         assert_eq!(a.len(), b.len());
         let scale = a.iter().chain(b).fold(1e-30f32, |m, v| m.max(v.abs()));
         a.iter().zip(b).fold(0.0f32, |m, (a, b)| m.max((a - b).abs())) / scale
+    }
+
+    /// Each number near the other, relative to the larger of its size and 1.
+    pub fn close(found: &[f32], expected: &[f64], tolerance: f64) {
+        assert_eq!(found.len(), expected.len());
+        for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
+            let apart = (*found as f64 - expected).abs();
+            assert!(
+                apart <= tolerance * expected.abs().max(1.0),
+                "{i}: {found} {expected}"
+            );
+        }
+    }
+
+    /// The bits of what `run` makes with so many threads.
+    pub fn on_threads(threads: usize, run: impl Fn() -> Vec<f32> + Sync) -> Vec<u32> {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
+        pool.install(|| run().iter().map(|v| v.to_bits()).collect())
     }
 }

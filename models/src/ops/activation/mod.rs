@@ -1,4 +1,6 @@
-//! Bend numbers one by one.
+//! Bend numbers one by one, with their first two derivatives.
+
+pub(crate) mod cpu;
 
 use dfdx::{
     shapes::{Dtype, HasShape, Shape},
@@ -19,9 +21,9 @@ use crate::{
 pub enum Activation {
     /// x
     Identity,
-    /// max(x, 0)
+    /// max(x, 0), with slope 0 at 0.
     Relu,
-    /// x / (1 + exp(−x))
+    /// x / (1 + exp(−x)) (Elfwing et al. 2017, arXiv 1702.03118).
     Silu,
     /// x Φ(x), with the normal distribution Φ itself, not its approximation by tanh (Hendrycks & Gimpel 2016,
     /// arXiv 1606.08415).

@@ -194,7 +194,14 @@ fn channels_last(task: &Task<'_>, line: usize, field: &mut [f32]) {
             lines_last(from, volume, there, len, &mut field[before * COLUMNS..], COLUMNS);
         }
         if after > 0 {
-            lines_last(from, volume, edges, after, &mut field[(before + len) * COLUMNS..], COLUMNS);
+            lines_last(
+                from,
+                volume,
+                edges,
+                after,
+                &mut field[(before + len) * COLUMNS..],
+                COLUMNS,
+            );
         }
     }
 }

@@ -45,7 +45,11 @@ fn run(
     to: Shared<'_>,
     write: Write,
 ) {
-    let convolve = if winograd::suits(sizes) && !exact() { winograd::convolve } else { direct::convolve };
+    let convolve = if winograd::suits(sizes) && !exact() {
+        winograd::convolve
+    } else {
+        direct::convolve
+    };
     convolve(walk, source, weights, bias, to, write);
 }
 
@@ -395,8 +399,20 @@ mod tests {
                 let g = geometry([1, 3, 3], [1; 3], [0, reach, reach], padding, 1);
                 cases.push(Case::new(batch, c, o, [1, h, w], g));
             }
-            cases.push(Case::new(2, 12, 9, [5, 9, 10], geometry([3; 3], [1; 3], [1; 3], padding, 1)));
-            cases.push(Case::new(1, 8, 9, [5, 8, 8], geometry([2, 3, 3], [1; 3], [0, 1, 1], padding, 1)));
+            cases.push(Case::new(
+                2,
+                12,
+                9,
+                [5, 9, 10],
+                geometry([3; 3], [1; 3], [1; 3], padding, 1),
+            ));
+            cases.push(Case::new(
+                1,
+                8,
+                9,
+                [5, 8, 8],
+                geometry([2, 3, 3], [1; 3], [0, 1, 1], padding, 1),
+            ));
         }
         cases
     }

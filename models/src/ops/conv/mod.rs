@@ -10,6 +10,8 @@ mod shuffle;
 mod walk;
 mod winograd;
 
+pub use cpu::set_exact;
+
 use dfdx::{
     shapes::{Axes2, Axes3, Axes4, Axis, Dtype, HasShape},
     tensor::{Tape, Tensor},

@@ -1,5 +1,9 @@
 //! Bring numbers to mean zero and variance one, then scale, shift and bend them.
 
+pub(crate) mod cpu;
+mod layer;
+mod rows;
+
 use dfdx::{
     shapes::{Axes2, Axis, Dtype, HasShape},
     tensor::{Tape, WithEmptyTape},
@@ -23,11 +27,13 @@ pub const EPSILON: f32 = 1e-5;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Over {
     /// Each of this many groups of channels of each field, with its positions (Wu & He 2018, arXiv 1803.08494).
-    Groups(usize),
+    Group(usize),
     /// The channels at each position of each field (Ba et al. 2016, arXiv 1607.06450).
-    Channels,
+    Layer,
     /// All fields and positions, for each channel (Ioffe & Szegedy 2015, arXiv 1502.03167).
     Batch,
+    /// Nothing: they are known, as those of a batch norm once it is trained.
+    Given,
 }
 
 /// `f(weight[c] · (x − mean) / √(variance + 1e-5) + bias[c]) + shift[b,c]`.
@@ -144,11 +150,44 @@ fn fits<D: Device, T>(x: &Field<D, T>, weight: &Parameter<D>, over: Over) -> Res
         return Err(ModelError::shape("normalise", what));
     }
     match over {
-        Over::Groups(groups) if groups == 0 || !channels.is_multiple_of(groups) => Err(ModelError::shape(
+        Over::Group(groups) if groups == 0 || !channels.is_multiple_of(groups) => Err(ModelError::shape(
             "normalise",
             format!("{channels} channels cannot be divided into {groups} groups"),
         )),
+        Over::Given => Err(ModelError::shape(
+            "normalise",
+            "mean and variance are given to `rescale`",
+        )),
         _ => Ok(()),
+    }
+}
+
+/// `y = f(γ_c (x − μ) / √(σ² + ε) + β_c) + e[b,c]` on `x` of shape (batch, channels, positions), with σ² biased.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Norm<'a> {
+    /// What shares μ and σ².
+    pub over: Over,
+    /// (batch, channels, positions).
+    pub shape: [usize; 3],
+    /// ε.
+    pub epsilon: f32,
+    /// f.
+    pub activation: Activation,
+    /// γ of each channel.
+    pub weight: &'a [f32],
+    /// β of each channel.
+    pub bias: &'a [f32],
+}
+
+impl Norm<'_> {
+    /// How many means there are: (batch, groups), (channels) or (batch, positions) of them.
+    pub fn sets(&self) -> usize {
+        let [batch, channels, positions] = self.shape;
+        match self.over {
+            Over::Group(groups) => batch * groups,
+            Over::Batch | Over::Given => channels,
+            Over::Layer => batch * positions,
+        }
     }
 }
 
@@ -204,12 +243,13 @@ pub fn composed<E: Dtype + From<f32>, D: dfdx::tensor_ops::Device<E>, T: Tape<E,
 ) -> std::result::Result<Values<D, T, E>, D::Err> {
     let shape = *x.shape();
     let unit = match over {
-        Over::Groups(groups) => {
+        Over::Group(groups) => {
             let grouped = x.try_reshape_like(&(shape.0, groups, shape.1 / groups * shape.2))?;
             standardised!(grouped, Axis<2>).try_reshape_like(&shape)?
         }
-        Over::Channels => standardised!(x, Axis<1>),
-        Over::Batch => standardised!(x, Axes2<0, 2>),
+        Over::Layer => standardised!(x, Axis<1>),
+        // Refused before: what is given is for `rescale`.
+        Over::Batch | Over::Given => standardised!(x, Axes2<0, 2>),
     };
     let y = super::activation::composed(affine(unit, weight, bias)?, f)?;
     match shift {
@@ -230,13 +270,13 @@ pub fn composed_tangent<E: Dtype + From<f32>, D: dfdx::tensor_ops::Device<E>, T:
 ) -> std::result::Result<Values<D, T, E>, D::Err> {
     let shape = *x.shape();
     let unit = match over {
-        Over::Groups(groups) => {
+        Over::Group(groups) => {
             let grouped = (shape.0, groups, shape.1 / groups * shape.2);
             let (x, dx) = (x.try_reshape_like(&grouped)?, dx.try_reshape_like(&grouped)?);
             standardised_tangent!(x, dx, Axis<2>).try_reshape_like(&shape)?
         }
-        Over::Channels => standardised_tangent!(x, dx, Axis<1>),
-        Over::Batch => standardised_tangent!(x, dx, Axes2<0, 2>),
+        Over::Layer => standardised_tangent!(x, dx, Axis<1>),
+        Over::Batch | Over::Given => standardised_tangent!(x, dx, Axes2<0, 2>),
     };
     unit.try_mul(weight.try_broadcast_like::<_, Axes2<0, 2>>(&shape)?)
 }

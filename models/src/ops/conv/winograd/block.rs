@@ -103,7 +103,14 @@ fn transform_inputs_body<const FMA: bool>(block: &Block<'_>, inputs: &mut [f32],
             match tiling.walk.inside(0, met) {
                 Some(met) => {
                     let start = (sample * tiling.sources + source) * volume + met * plane;
-                    split_phases(block, &block.source[start..start + plane], first, count, line, rows);
+                    split_phases(
+                        block,
+                        &block.source[start..start + plane],
+                        first,
+                        count,
+                        line,
+                        rows,
+                    );
                     for n in 0..count {
                         let rows = &rows[n * OUT * OUT * block.phase()..];
                         transform_line::<FMA>(block, rows, i, tile + n * block.across(), inputs);
@@ -139,7 +146,11 @@ fn split_phases(
     // Beyond the edges lie zeros, or numbers that every row of a periodic field writes over. Some tiles meet more
     // than any output does: that must only be finite.
     line.fill(0.0);
-    for (r, phases) in rows.chunks_exact_mut(OUT * size).take(count * OUT + 2).enumerate() {
+    for (r, phases) in rows
+        .chunks_exact_mut(OUT * size)
+        .take(count * OUT + 2)
+        .enumerate()
+    {
         let Some(row) = tiling.walk.inside(1, met + r as isize) else {
             phases.fill(0.0);
             continue;
@@ -155,7 +166,12 @@ fn split_phases(
             }
         }
         let whole = size - LANES;
-        for (g, from) in line[..OUT * whole].as_chunks::<{ OUT * LANES }>().0.iter().enumerate() {
+        for (g, from) in line[..OUT * whole]
+            .as_chunks::<{ OUT * LANES }>()
+            .0
+            .iter()
+            .enumerate()
+        {
             for (p, part) in split_in_four(from).iter().enumerate() {
                 phases[p * size + g * LANES..][..LANES].copy_from_slice(part);
             }
@@ -282,7 +298,14 @@ fn transform_row<const FMA: bool>(block: &Block<'_>, row: usize, products: &[f32
             let across = tile % block.across();
             let count = (end - tile).min(block.across() - across);
             for (i, line) in lines.iter().enumerate() {
-                write_line(block, row, tile / block.across(), i, across, &line[(tile - first) * OUT..][..count * OUT]);
+                write_line(
+                    block,
+                    row,
+                    tile / block.across(),
+                    i,
+                    across,
+                    &line[(tile - first) * OUT..][..count * OUT],
+                );
             }
             tile += count;
         }

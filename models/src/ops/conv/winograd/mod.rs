@@ -84,7 +84,11 @@ impl Tiling {
     /// Sample, depth and row of a line of tiles.
     fn place(&self, line: usize) -> [usize; 3] {
         let depth = self.walk.axes[0].positions;
-        [line / (depth * self.tiles[0]), line / self.tiles[0] % depth, line % self.tiles[0]]
+        [
+            line / (depth * self.tiles[0]),
+            line / self.tiles[0] % depth,
+            line % self.tiles[0],
+        ]
     }
     /// Lines of tiles whose inputs fill `INPUTS`, such that little of the last panel is empty.
     fn lines_at_once(&self) -> usize {
@@ -115,20 +119,22 @@ pub(super) fn convolve(
             transform_weights(&tiling, &weights, panel, shared);
         });
         let lines = tiling.lines_at_once();
-        (0..tiling.lines.div_ceil(lines)).into_par_iter().for_each(|block| {
-            let block = Block {
-                tiling: &tiling,
-                lines: block * lines..((block + 1) * lines).min(tiling.lines),
-                source,
-                weights: transformed,
-                bias,
-                to,
-                write,
-            };
-            scratch::with(block.inputs_len(), |inputs| {
-                scratch::with(block.work_len(), |work| block::convolve(&block, inputs, work));
+        (0..tiling.lines.div_ceil(lines))
+            .into_par_iter()
+            .for_each(|block| {
+                let block = Block {
+                    tiling: &tiling,
+                    lines: block * lines..((block + 1) * lines).min(tiling.lines),
+                    source,
+                    weights: transformed,
+                    bias,
+                    to,
+                    write,
+                };
+                scratch::with(block.inputs_len(), |inputs| {
+                    scratch::with(block.work_len(), |work| block::convolve(&block, inputs, work));
+                });
             });
-        });
     });
 }
 

@@ -1,0 +1,352 @@
+//! Run the operations on the processor: kernels on slices, recorded on dfdx's tape.
+
+use dfdx::{
+    shapes::{HasShape, Shape},
+    tensor::{Cpu, CpuError, Gradients, PutTape, SplitTape, Tape, Tensor, TensorFromVec},
+};
+
+use crate::{
+    device::{Device, Flat, Maps, Rows, values},
+    error::{ModelError, Result},
+    field::Values,
+    ops::{
+        Activation, Over, activation, add,
+        conv::{cpu as conv, geometry::Sizes},
+        conv2d, mix, modulated_silu,
+        norm::{self, EPSILON, Norm},
+        pixel_shuffle, take_gradient,
+    },
+    parameter::Parameter,
+};
+
+type Grads = Gradients<f32, Cpu>;
+
+/// Makes a tensor of `y` and records how its gradient goes back; nothing is kept where no tape is.
+fn record<S: Shape, T: Tape<f32, Cpu>>(
+    tape: T,
+    device: &Cpu,
+    y: Vec<f32>,
+    shape: S,
+    back: impl FnOnce(&mut Grads, &[f32]) -> std::result::Result<(), CpuError> + 'static,
+) -> Result<Tensor<S, f32, Cpu, T>> {
+    let y = device.try_tensor_from_vec(y, shape).map_err(ModelError::device)?;
+    let mut tape = tape;
+    if T::OWNS_TAPE {
+        let ghost = y.ghost();
+        tape.add_backward_op(move |gradients| {
+            let dy = take_gradient!(gradients, &ghost);
+            back(gradients, &dy)
+        });
+    }
+    Ok(y.put_tape(tape))
+}
+
+/// Lends the gradient of a tensor to what adds to it.
+fn onto<S: Shape>(
+    gradients: &mut Grads,
+    of: &Tensor<S, f32, Cpu>,
+    add: impl FnOnce(&mut [f32]),
+) -> std::result::Result<(), CpuError> {
+    add(gradients.get_or_alloc_mut(of)?);
+    Ok(())
+}
+
+/// Lends the gradients of two tensors, which may be the same one.
+fn onto_both<S: Shape>(
+    gradients: &mut Grads,
+    [a, b]: [&Tensor<S, f32, Cpu>; 2],
+    add: impl FnOnce(&mut [f32], &mut [f32]),
+) -> std::result::Result<(), CpuError> {
+    let mut of_a = take_gradient!(gradients, a);
+    let of_b = gradients.get_or_alloc_mut(b)?;
+    if of_b.is_empty() && !of_a.is_empty() {
+        // One tensor in both places: its gradient was just taken.
+        let mut other = vec![0.0; of_a.len()];
+        add(&mut of_a, &mut other);
+        plus(&mut of_a, &other);
+    } else {
+        add(&mut of_a, of_b);
+    }
+    **gradients.get_or_alloc_mut(a)? = of_a;
+    Ok(())
+}
+
+fn plus(to: &mut [f32], from: &[f32]) {
+    use rayon::prelude::*;
+    const BLOCK: usize = 1 << 14;
+    to.par_chunks_mut(BLOCK)
+        .zip(from.par_chunks(BLOCK))
+        .for_each(|(to, from)| to.iter_mut().zip(from).for_each(|(a, b)| *a += b));
+}
+
+/// `a + b` in a list of its own.
+fn added(a: &[f32], b: &[f32]) -> Vec<f32> {
+    let mut y = a.to_vec();
+    plus(&mut y, b);
+    y
+}
+
+fn kernel<'a>(over: Over, x: &Values<Cpu>, f: Activation, weight: &'a [f32], bias: &'a [f32]) -> Norm<'a> {
+    let (batch, channels, positions) = *x.shape();
+    Norm {
+        over,
+        shape: [batch, channels, positions],
+        epsilon: EPSILON,
+        activation: f,
+        weight,
+        bias,
+    }
+}
+
+/// A norm, fused with what follows it: `given` holds mean and variance where they are known.
+fn normalised<T: Tape<f32, Cpu>>(
+    x: Values<Cpu, T>,
+    [weight, bias]: [&Parameter<Cpu>; 2],
+    shift: Option<Values<Cpu, T>>,
+    over: Over,
+    f: Activation,
+    given: Option<[Vec<f32>; 2]>,
+) -> Result<Values<Cpu, T>> {
+    let (x, mut tape) = x.split_tape();
+    let shift = shift.map(|shift| {
+        let (shift, more) = shift.split_tape();
+        tape = std::mem::take(&mut tape).merge(more);
+        shift
+    });
+    let (weight, bias, learns) = (weight.values.clone(), bias.values.clone(), weight.learns());
+    let norm = kernel(over, &x, f, values(&weight), values(&bias));
+    let [mut mean, mut variance] = given.unwrap_or_else(|| [vec![0.0; norm.sets()], vec![0.0; norm.sets()]]);
+    let mut y = vec![0.0; values(&x).len()];
+    norm::cpu::forward(
+        &norm,
+        values(&x),
+        shift.as_ref().map(values),
+        &mut mean,
+        &mut variance,
+        &mut y,
+    );
+    let (device, shape) = (x.device().clone(), *x.shape());
+    record(tape, &device, y, shape, move |gradients, dy| {
+        let norm = kernel(over, &x, f, values(&weight), values(&bias));
+        let mut of_weight = vec![0.0; norm.weight.len()];
+        let mut of_bias = vec![0.0; norm.bias.len()];
+        let mut of_shift = shift.as_ref().map(|s| vec![0.0; values(s).len()]);
+        onto(gradients, &x, |dx| {
+            let moments = (mean.as_slice(), variance.as_slice());
+            let learnt = (of_weight.as_mut_slice(), of_bias.as_mut_slice());
+            norm::cpu::backward(
+                &norm,
+                values(&x),
+                moments,
+                dy,
+                dx,
+                learnt,
+                of_shift.as_deref_mut(),
+            );
+        })?;
+        if let Some((shift, of_shift)) = shift.as_ref().zip(of_shift) {
+            onto(gradients, shift, |d| plus(d, &of_shift))?;
+        }
+        if learns {
+            onto(gradients, &weight, |d| plus(d, &of_weight))?;
+            onto(gradients, &bias, |d| plus(d, &of_bias))?;
+        }
+        Ok(())
+    })
+}
+
+impl Device for Cpu {
+    fn conv<T: Tape<f32, Self>>(
+        x: Values<Self, T>,
+        weight: &Parameter<Self>,
+        bias: Option<&Parameter<Self>>,
+        sizes: &Sizes,
+    ) -> Result<Values<Self, T>> {
+        let (x, tape) = x.split_tape();
+        let sizes = *sizes;
+        let shape = (sizes.batch, sizes.outputs, sizes.output.iter().product::<usize>());
+        let mut y = vec![0.0; shape.0 * shape.1 * shape.2];
+        let offset = bias.map(|b| values(&b.values));
+        conv::forward(values(&x), values(&weight.values), offset, &sizes, &mut y);
+        let bias = bias.filter(|b| b.learns()).map(|b| b.values.clone());
+        let (weight, learns, device) = (weight.values.clone(), weight.learns(), x.device().clone());
+        record(tape, &device, y, shape, move |gradients, dy| {
+            if let Some(bias) = &bias {
+                onto(gradients, bias, |d| conv::backward_bias(dy, sizes.batch, d))?;
+            }
+            if learns {
+                onto(gradients, &weight, |d| {
+                    conv::backward_weight(values(&x), dy, &sizes, d)
+                })?;
+            }
+            onto(gradients, &x, |dx| {
+                conv::backward_input(dy, values(&weight), None, &sizes, dx, true);
+            })
+        })
+    }
+
+    fn conv_transposed<T: Tape<f32, Self>>(
+        x: Values<Self, T>,
+        weight: &Parameter<Self>,
+        bias: Option<&Parameter<Self>>,
+        sizes: &Sizes,
+    ) -> Result<Values<Self, T>> {
+        let (x, tape) = x.split_tape();
+        let sizes = *sizes;
+        let shape = (sizes.batch, sizes.channels, sizes.input.iter().product::<usize>());
+        let mut y = vec![0.0; shape.0 * shape.1 * shape.2];
+        let offset = bias.map(|b| values(&b.values));
+        conv::backward_input(values(&x), values(&weight.values), offset, &sizes, &mut y, false);
+        let bias = bias.filter(|b| b.learns()).map(|b| b.values.clone());
+        let (weight, learns, device) = (weight.values.clone(), weight.learns(), x.device().clone());
+        record(tape, &device, y, shape, move |gradients, dy| {
+            if let Some(bias) = &bias {
+                onto(gradients, bias, |d| conv::backward_bias(dy, sizes.batch, d))?;
+            }
+            if learns {
+                // What goes in is what the convolution that this is the adjoint of gives out.
+                onto(gradients, &weight, |d| {
+                    conv::backward_weight(dy, values(&x), &sizes, d)
+                })?;
+            }
+            let mut of_x = vec![0.0; values(&x).len()];
+            conv::forward(dy, values(&weight), None, &sizes, &mut of_x);
+            onto(gradients, &x, |dx| plus(dx, &of_x))
+        })
+    }
+
+    fn activate<T: Tape<f32, Self>>(x: Values<Self, T>, f: Activation) -> Result<Values<Self, T>> {
+        let (x, tape) = x.split_tape();
+        let mut y = vec![0.0; values(&x).len()];
+        activation::cpu::value(values(&x), f, &mut y);
+        let (device, shape) = (x.device().clone(), *x.shape());
+        record(tape, &device, y, shape, move |gradients, dy| {
+            onto(gradients, &x, |dx| {
+                activation::cpu::backward(values(&x), dy, f, dx)
+            })
+        })
+    }
+
+    fn activate_tangent<T: Tape<f32, Self>>(
+        x: Values<Self, T>,
+        dx: Values<Self, T>,
+        f: Activation,
+    ) -> Result<Values<Self, T>> {
+        let (x, tape) = x.split_tape();
+        let (t, more) = dx.split_tape();
+        let mut y = vec![0.0; values(&x).len()];
+        activation::cpu::tangent(values(&x), values(&t), f, &mut y);
+        let (device, shape) = (x.device().clone(), *x.shape());
+        record(tape.merge(more), &device, y, shape, move |gradients, g| {
+            onto_both(gradients, [&x, &t], |dx, dt| {
+                activation::cpu::tangent_backward(values(&x), values(&t), g, f, dx, dt);
+            })
+        })
+    }
+
+    fn normalise<T: Tape<f32, Self>>(
+        x: Values<Self, T>,
+        weight: &Parameter<Self>,
+        bias: &Parameter<Self>,
+        shift: Option<Values<Self, T>>,
+        over: Over,
+        f: Activation,
+    ) -> Result<Values<Self, T>> {
+        normalised(x, [weight, bias], shift, over, f, None)
+    }
+
+    fn rescale<T: Tape<f32, Self>>(
+        x: Values<Self, T>,
+        [mean, variance, weight, bias]: [&Parameter<Self>; 4],
+        shift: Option<Values<Self, T>>,
+        f: Activation,
+    ) -> Result<Values<Self, T>> {
+        let given = [mean.to_vec(), variance.to_vec()];
+        normalised(x, [weight, bias], shift, Over::Given, f, Some(given))
+    }
+
+    fn normalise_tangent<T: Tape<f32, Self>>(
+        x: Values<Self, T>,
+        dx: Values<Self, T>,
+        weight: &Parameter<Self>,
+        over: Over,
+    ) -> Result<Values<Self, T>> {
+        let (x, tape) = x.split_tape();
+        let (t, more) = dx.split_tape();
+        let (weight, learns) = (weight.values.clone(), weight.learns());
+        // A tangent does not see the bias; the kernel wants one.
+        let norm = kernel(over, &x, Activation::Identity, values(&weight), values(&weight));
+        let (mut mean, mut variance) = (vec![0.0; norm.sets()], vec![0.0; norm.sets()]);
+        let mut y = vec![0.0; values(&x).len()];
+        norm::cpu::forward(&norm, values(&x), None, &mut mean, &mut variance, &mut y);
+        norm::cpu::tangent(&norm, values(&x), values(&t), (&mean, &variance), &mut y);
+        let (device, shape) = (x.device().clone(), *x.shape());
+        record(tape.merge(more), &device, y, shape, move |gradients, g| {
+            let norm = kernel(over, &x, Activation::Identity, values(&weight), values(&weight));
+            let mut of_weight = vec![0.0; norm.weight.len()];
+            onto_both(gradients, [&x, &t], |dx, dt| {
+                let moments = (mean.as_slice(), variance.as_slice());
+                let (x, t) = (values(&x), values(&t));
+                norm::cpu::tangent_backward(&norm, x, t, moments, g, (dx, dt), &mut of_weight);
+            })?;
+            if learns {
+                onto(gradients, &weight, |d| plus(d, &of_weight))?;
+            }
+            Ok(())
+        })
+    }
+
+    fn sum<T: Tape<f32, Self>>(a: Values<Self, T>, b: Values<Self, T>) -> Result<Values<Self, T>> {
+        let (a, tape) = a.split_tape();
+        let (b, more) = b.split_tape();
+        let y = added(values(&a), values(&b));
+        let (device, shape) = (a.device().clone(), *a.shape());
+        // Gradients are looked up by name alone: the numbers need not be kept.
+        let (a, b) = (a.ghost(), b.ghost());
+        record(tape.merge(more), &device, y, shape, move |gradients, dy| {
+            plus(gradients.get_or_alloc_mut(&a)?, dy);
+            plus(gradients.get_or_alloc_mut(&b)?, dy);
+            Ok(())
+        })
+    }
+
+    fn moments<T>(x: &Values<Self, T>) -> Result<[Vec<f32>; 2]> {
+        Ok(norm::moments(values(x), x.shape().1, x.shape().2))
+    }
+
+    fn take_gradient(gradients: &mut Gradients<f32, Self>, of: &Flat<Self>) -> Result<Vec<f32>> {
+        let gradient = gradients.get_or_alloc_mut(of).map_err(ModelError::device)?;
+        Ok(std::mem::take(&mut **gradient))
+    }
+
+    fn conv2d<T: Tape<f32, Self>>(
+        x: Maps<Self, T>,
+        weight: Flat<Self, T>,
+        bias: Flat<Self, T>,
+        geometry: conv2d::Geometry,
+    ) -> Result<Maps<Self, T>> {
+        conv2d::cpu::conv2d(x, weight, bias, geometry)
+    }
+
+    fn modulated_silu<T: Tape<f32, Self>>(
+        x: Maps<Self, T>,
+        scale_shift: Rows<Self, T>,
+    ) -> Result<Maps<Self, T>> {
+        modulated_silu::cpu::modulated_silu(x, scale_shift)
+    }
+
+    fn pixel_shuffle<T: Tape<f32, Self>>(
+        x: Maps<Self, T>,
+        direction: pixel_shuffle::Direction,
+    ) -> Result<Maps<Self, T>> {
+        pixel_shuffle::cpu::pixel_shuffle(x, direction)
+    }
+
+    fn mix<T: Tape<f32, Self>>(x: Maps<Self, T>, weights: Rows<Self, T>) -> Result<Maps<Self, T>> {
+        mix::cpu::mix(x, weights)
+    }
+
+    fn add<T: Tape<f32, Self>>(a: Maps<Self, T>, b: Maps<Self, T>) -> Result<Maps<Self, T>> {
+        add::cpu::add(a, b)
+    }
+}
