@@ -1,10 +1,10 @@
 """Time the networks and their heaviest operations in PyTorch, for the ratios of `cargo bench --bench networks`.
 
-    peers-venv/bin/pip install torch==2.15.0 safetensors numpy
-    peers-venv/bin/python benches/peers/networks.py --check     # the definitions against the reference data
+    torch-venv/bin/pip install torch==2.15.0 safetensors numpy
+    torch-venv/bin/python benches/peers/networks.py --check     # the definitions against the reference data
     cargo bench --bench networks                                # writes networks_ours.jsonl
-    peers-venv/bin/python benches/peers/networks.py             # writes networks.jsonl, prints the tables
-    peers-venv/bin/python benches/peers/networks.py --print     # prints them again, ratios included
+    torch-venv/bin/python benches/peers/networks.py             # writes networks.jsonl, prints the tables
+    torch-venv/bin/python benches/peers/networks.py --print     # prints them again, ratios included
 
 Let nothing else run meanwhile. Each line of `networks.jsonl` is one case and pass; the last of several holds. Passes are
 
