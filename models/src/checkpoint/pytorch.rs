@@ -19,6 +19,9 @@ const PREFIXES: [&str; 5] = ["weights.", "model.", "module.", "ema_model.", "sta
 /// What a batch norm counts; nothing needs it.
 const COUNTER: &str = "num_batches_tracked";
 
+/// What a batch norm keeps that is not learnt.
+const BUFFERS: [&str; 2] = ["running_mean", "running_var"];
+
 /// A safetensors file, as it is on disk and as a network sees it.
 ///
 /// ```no_run
@@ -71,6 +74,13 @@ impl Checkpoint {
         all.filter(|(name, _)| !name.ends_with(COUNTER))
     }
 
+    /// How many numbers of the network are learnt: what PyTorch counts as parameters. Only the header is looked at.
+    pub fn parameters(&self) -> usize {
+        let learnt = |name: &str| !BUFFERS.iter().any(|b| name.ends_with(b));
+        let tensors = Self::stripped(&self.contents, self.prefix);
+        tensors.filter(|(name, _)| learnt(name)).map(|(_, t)| t.count()).sum()
+    }
+
     /// Every tensor of the file, in its order.
     pub fn tensors(&self) -> &[TensorInfo] {
         &self.contents.tensors
@@ -91,9 +101,8 @@ impl Checkpoint {
     /// # Errors
     /// `Checkpoint` where one is not of floating-point numbers.
     pub fn weights(&self) -> Result<Weights> {
-        let fail = |what| ModelError::checkpoint(&self.path, what);
         let weights = Self::stripped(&self.contents, self.prefix).map(|(name, t)| {
-            let mut weight = self.contents.weight(t).map_err(fail)?;
+            let mut weight = self.contents.weight(t)?;
             weight.name = name.to_owned();
             Ok(weight)
         });
@@ -108,7 +117,7 @@ impl Checkpoint {
         let fail = |what: String| ModelError::checkpoint(&self.path, what);
         let tensor = self.contents.tensors.iter().find(|t| t.name == name);
         let tensor = tensor.ok_or_else(|| fail(format!("has no tensor {name}")))?;
-        Ok(self.contents.weight(tensor).map_err(fail)?.values)
+        Ok(self.contents.weight(tensor)?.values)
     }
 
     /// The network, with these weights.
