@@ -7,6 +7,8 @@
 #[allow(dead_code)] // its kernels wait for the layers
 pub mod activation;
 pub mod add;
+#[allow(dead_code)] // its kernels wait for the layers
+pub mod attention;
 pub mod conv;
 pub mod conv2d;
 pub mod mix;

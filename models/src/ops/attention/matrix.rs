@@ -1,0 +1,163 @@
+//! Multiply matrices of a few dozen rows and many columns.
+
+use crate::ops::simd::{dispatch, multiply_add};
+
+const LANES: usize = 8;
+
+/// Rows of `x` with columns side by side: number (i, p) is at `i · stride + p`.
+#[derive(Clone, Copy)]
+pub(super) struct Rows<'a> {
+    pub data: &'a [f32],
+    pub stride: usize,
+}
+
+/// A small matrix: number (i, j) is at `i · steps[0] + j · steps[1]`.
+#[derive(Clone, Copy)]
+pub(super) struct Small<'a> {
+    pub data: &'a [f32],
+    pub steps: [usize; 2],
+}
+
+dispatch! {
+    /// y[i, p] += Σ_j w[i, j] x[j, p] for sizes (i, j, p); rows of y are `stride` apart.
+    pub(super) fn mix(w: Small, x: Rows, sizes: [usize; 3], y: &mut [f32], stride: usize) = mix_body
+}
+
+#[inline(always)]
+fn mix_body<const FMA: bool>(w: Small, x: Rows, [m, n, p]: [usize; 3], y: &mut [f32], stride: usize) {
+    const ROWS: usize = 4;
+    const WIDTH: usize = 2 * LANES;
+    let full = p / WIDTH * WIDTH;
+    for start in (0..full).step_by(WIDTH) {
+        for first in (0..m).step_by(ROWS) {
+            let mut sums = [[0.0f32; WIDTH]; ROWS];
+            // Rows beyond the last repeat it and are not written.
+            let mut rows = [0; ROWS];
+            for r in 0..ROWS {
+                rows[r] = (first + r).min(m - 1) * w.steps[0];
+            }
+            for j in 0..n {
+                let Some(lanes) = x.data[j * x.stride + start..].first_chunk::<WIDTH>() else {
+                    return;
+                };
+                for r in 0..ROWS {
+                    let weight = w.data[rows[r] + j * w.steps[1]];
+                    for l in 0..WIDTH {
+                        sums[r][l] = multiply_add::<FMA>(weight, lanes[l], sums[r][l]);
+                    }
+                }
+            }
+            // Counted to constants, so that the sums stay in registers.
+            for r in 0..ROWS {
+                if first + r < m
+                    && let Some(y) = y[(first + r) * stride + start..].first_chunk_mut::<WIDTH>()
+                {
+                    for l in 0..WIDTH {
+                        y[l] += sums[r][l];
+                    }
+                }
+            }
+        }
+    }
+    for i in 0..m {
+        for j in 0..n {
+            let weight = w.data[i * w.steps[0] + j * w.steps[1]];
+            for at in full..p {
+                y[i * stride + at] += weight * x.data[j * x.stride + at];
+            }
+        }
+    }
+}
+
+dispatch! {
+    /// c[i, j] += Σ_p a[i, p] b[j, p] for sizes (i, j, p); rows of c are `stride` apart.
+    pub(super) fn products(a: Rows, b: Rows, sizes: [usize; 3], c: &mut [f32], stride: usize) = products_body
+}
+
+#[inline(always)]
+fn products_body<const FMA: bool>(a: Rows, b: Rows, [m, n, p]: [usize; 3], c: &mut [f32], stride: usize) {
+    const A: usize = 4;
+    const B: usize = 2;
+    let chunks = p / LANES;
+    for i in (0..m).step_by(A) {
+        for j in (0..n).step_by(B) {
+            // As above.
+            let mut from_a: [&[[f32; LANES]]; A] = [&[]; A];
+            let mut from_b: [&[[f32; LANES]]; B] = [&[]; B];
+            for r in 0..A {
+                from_a[r] = &a.data[(i + r).min(m - 1) * a.stride..].as_chunks().0[..chunks];
+            }
+            for s in 0..B {
+                from_b[s] = &b.data[(j + s).min(n - 1) * b.stride..].as_chunks().0[..chunks];
+            }
+            let mut sums = [[[0.0f32; LANES]; B]; A];
+            for k in 0..chunks {
+                for r in 0..A {
+                    for s in 0..B {
+                        for l in 0..LANES {
+                            sums[r][s][l] =
+                                multiply_add::<FMA>(from_a[r][k][l], from_b[s][k][l], sums[r][s][l]);
+                        }
+                    }
+                }
+            }
+            for r in 0..A {
+                for s in 0..B {
+                    let mut total = 0.0;
+                    for l in 0..LANES {
+                        total += sums[r][s][l];
+                    }
+                    if i + r < m && j + s < n {
+                        for at in chunks * LANES..p {
+                            total += a.data[(i + r) * a.stride + at] * b.data[(j + s) * b.stride + at];
+                        }
+                        c[(i + r) * stride + j + s] += total;
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::testing::{close, numbers};
+
+    #[test]
+    fn products_match_loops() {
+        /// Rounding of sums of a hundred terms.
+        const NEAR: f64 = 1e-5;
+        for (m, n, p) in [(32, 32, 64), (5, 3, 37), (1, 1, 1), (7, 9, 16)] {
+            let (x, z) = (numbers(n * p, 1), numbers(m * p, 2));
+            for steps in [[n, 1], [1, m]] {
+                let w = numbers(m * n, 3);
+                let mut y = vec![1.0; m * p];
+                let small = Small { data: &w, steps };
+                mix(small, Rows { data: &x, stride: p }, [m, n, p], &mut y, p);
+                let expected: Vec<f64> = (0..m * p)
+                    .map(|at| {
+                        let term = |j| w[at / p * steps[0] + j * steps[1]] as f64 * x[j * p + at % p] as f64;
+                        1.0 + (0..n).map(term).sum::<f64>()
+                    })
+                    .collect();
+                close(&y, &expected, NEAR);
+            }
+            let mut c = vec![1.0; m * n];
+            products(
+                Rows { data: &z, stride: p },
+                Rows { data: &x, stride: p },
+                [m, n, p],
+                &mut c,
+                n,
+            );
+            let expected: Vec<f64> = (0..m * n)
+                .map(|at| {
+                    let term = |k| z[at / n * p + k] as f64 * x[at % n * p + k] as f64;
+                    1.0 + (0..p).map(term).sum::<f64>()
+                })
+                .collect();
+            close(&c, &expected, NEAR);
+        }
+    }
+}
