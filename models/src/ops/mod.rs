@@ -11,11 +11,14 @@ pub mod add;
 pub mod attention;
 pub mod conv;
 pub mod conv2d;
+pub mod embedding;
 pub mod mix;
 pub mod modulated_silu;
 #[allow(dead_code)] // its kernels wait for the layers
 pub mod norm;
 pub mod pixel_shuffle;
+#[allow(dead_code)] // its kernels wait for the layers
+pub mod resample;
 #[allow(dead_code)] // for the kernels above
 pub(crate) mod shared;
 pub(crate) mod simd;
