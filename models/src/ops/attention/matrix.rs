@@ -69,54 +69,56 @@ fn mix_body<const FMA: bool>(w: Small, x: Rows, [m, n, p]: [usize; 3], y: &mut [
     }
 }
 
-dispatch! {
-    /// c[i, j] += Σ_p a[i, p] b[j, p] for sizes (i, j, p); rows of c are `stride` apart.
-    pub(super) fn products(a: Rows, b: Rows, sizes: [usize; 3], c: &mut [f32], stride: usize) = products_body
-}
+/// Rows of a and of b whose products are taken at once.
+const A: usize = 4;
+const B: usize = 2;
 
-#[inline(always)]
-fn products_body<const FMA: bool>(a: Rows, b: Rows, [m, n, p]: [usize; 3], c: &mut [f32], stride: usize) {
-    const A: usize = 4;
-    const B: usize = 2;
+/// c[i, j] += Σ_p a[i, p] b[j, p] for sizes (i, j, p); rows of c are `stride` apart.
+pub(super) fn products(a: Rows, b: Rows, [m, n, p]: [usize; 3], c: &mut [f32], stride: usize) {
     let chunks = p / LANES;
     for i in (0..m).step_by(A) {
         for j in (0..n).step_by(B) {
             // As above.
-            let mut from_a: [&[[f32; LANES]]; A] = [&[]; A];
-            let mut from_b: [&[[f32; LANES]]; B] = [&[]; B];
-            for r in 0..A {
-                from_a[r] = &a.data[(i + r).min(m - 1) * a.stride..].as_chunks().0[..chunks];
-            }
-            for s in 0..B {
-                from_b[s] = &b.data[(j + s).min(n - 1) * b.stride..].as_chunks().0[..chunks];
-            }
-            let mut sums = [[[0.0f32; LANES]; B]; A];
-            for k in 0..chunks {
-                for r in 0..A {
-                    for s in 0..B {
-                        for l in 0..LANES {
-                            sums[r][s][l] =
-                                multiply_add::<FMA>(from_a[r][k][l], from_b[s][k][l], sums[r][s][l]);
-                        }
-                    }
-                }
-            }
-            for r in 0..A {
-                for s in 0..B {
-                    let mut total = 0.0;
-                    for l in 0..LANES {
-                        total += sums[r][s][l];
-                    }
-                    if i + r < m && j + s < n {
-                        for at in chunks * LANES..p {
-                            total += a.data[(i + r) * a.stride + at] * b.data[(j + s) * b.stride + at];
-                        }
-                        c[(i + r) * stride + j + s] += total;
-                    }
+            let from_a: [_; A] = std::array::from_fn(|r| &a.data[(i + r).min(m - 1) * a.stride..]);
+            let from_b: [_; B] = std::array::from_fn(|s| &b.data[(j + s).min(n - 1) * b.stride..]);
+            let sums = block(
+                from_a.map(|row| &row.as_chunks().0[..chunks]),
+                from_b.map(|row| &row.as_chunks().0[..chunks]),
+            );
+            for r in 0..A.min(m - i) {
+                for s in 0..B.min(n - j) {
+                    let rest = from_a[r][..p].iter().zip(&from_b[s][..p]).skip(chunks * LANES);
+                    let rest: f32 = rest.map(|(a, b)| a * b).sum();
+                    c[(i + r) * stride + j + s] += sums[r][s].iter().sum::<f32>() + rest;
                 }
             }
         }
     }
+}
+
+dispatch! {
+    /// Products of all rows of a with all of b, summed in lanes. A function of its own: with the sum over lanes in sight, the
+    /// compiler gives up the vectors.
+    fn block(a: [&[[f32; LANES]]; A], b: [&[[f32; LANES]]; B]) -> [[[f32; LANES]; B]; A] = block_body
+}
+
+#[inline(always)]
+fn block_body<const FMA: bool>(
+    [a0, a1, a2, a3]: [&[[f32; LANES]]; A],
+    [b0, b1]: [&[[f32; LANES]]; B],
+) -> [[[f32; LANES]; B]; A] {
+    let mut sums = [[[0.0f32; LANES]; B]; A];
+    for (((((a0, a1), a2), a3), b0), b1) in a0.iter().zip(a1).zip(a2).zip(a3).zip(b0).zip(b1) {
+        let (a, b) = ([a0, a1, a2, a3], [b0, b1]);
+        for r in 0..A {
+            for s in 0..B {
+                for l in 0..LANES {
+                    sums[r][s][l] = multiply_add::<FMA>(a[r][l], b[s][l], sums[r][s][l]);
+                }
+            }
+        }
+    }
+    sums
 }
 
 #[cfg(test)]
