@@ -1,5 +1,7 @@
 //! Multiply matrices of a few dozen rows and many columns.
 
+#![allow(clippy::needless_range_loop)] // several lists go along one index, and a count in constants vectorises
+
 use crate::ops::simd::{dispatch, multiply_add};
 
 const LANES: usize = 8;
@@ -27,19 +29,26 @@ dispatch! {
 fn mix_body<const FMA: bool>(w: Small, x: Rows, [m, n, p]: [usize; 3], y: &mut [f32], stride: usize) {
     const ROWS: usize = 4;
     const WIDTH: usize = 2 * LANES;
+    /// Rows of x copied side by side: where they lie, a power of two apart, they would push each other out of the cache.
+    const PANEL: usize = 32;
     let full = p / WIDTH * WIDTH;
-    for start in (0..full).step_by(WIDTH) {
+    let mut panel = [[0.0f32; WIDTH]; PANEL];
+    for (start, base) in (0..full)
+        .step_by(WIDTH)
+        .flat_map(|start| (0..n).step_by(PANEL).map(move |base| (start, base)))
+    {
+        let panel = &mut panel[..PANEL.min(n - base)];
+        for (j, to) in panel.iter_mut().enumerate() {
+            to.copy_from_slice(&x.data[(base + j) * x.stride + start..][..WIDTH]);
+        }
         for first in (0..m).step_by(ROWS) {
             let mut sums = [[0.0f32; WIDTH]; ROWS];
             // Rows beyond the last repeat it and are not written.
             let mut rows = [0; ROWS];
             for r in 0..ROWS {
-                rows[r] = (first + r).min(m - 1) * w.steps[0];
+                rows[r] = (first + r).min(m - 1) * w.steps[0] + base * w.steps[1];
             }
-            for j in 0..n {
-                let Some(lanes) = x.data[j * x.stride + start..].first_chunk::<WIDTH>() else {
-                    return;
-                };
+            for (j, lanes) in panel.iter().enumerate() {
                 for r in 0..ROWS {
                     let weight = w.data[rows[r] + j * w.steps[1]];
                     for l in 0..WIDTH {
