@@ -10,11 +10,12 @@ use crate::{
     error::{ModelError, Result},
     field::Values,
     ops::{
-        Activation, Over, activation, add,
+        Activation, Attention, Over, Resample, activation, add,
+        attention::{self, Heads},
         conv::{cpu as conv, geometry::Sizes},
         conv2d, mix, modulated_silu,
         norm::{self, EPSILON, Norm},
-        pixel_shuffle, take_gradient,
+        pixel_shuffle, resample, take_gradient,
     },
     parameter::Parameter,
 };
@@ -292,6 +293,55 @@ impl Device for Cpu {
             if learns {
                 onto(gradients, &weight, |d| plus(d, &of_weight))?;
             }
+            Ok(())
+        })
+    }
+
+    fn attend<T: Tape<f32, Self>>(
+        qkv: Values<Self, T>,
+        heads: usize,
+        kind: Attention,
+    ) -> Result<Values<Self, T>> {
+        let (qkv, tape) = qkv.split_tape();
+        let (batch, channels, positions) = *qkv.shape();
+        let sizes = Heads {
+            batch,
+            heads,
+            dim: channels / 3 / heads,
+            positions,
+        };
+        let shape = (batch, channels / 3, positions);
+        let mut y = vec![0.0; values(&qkv).len() / 3];
+        attention::cpu::forward(kind, sizes, values(&qkv), &mut y);
+        let device = qkv.device().clone();
+        record(tape, &device, y, shape, move |gradients, dy| {
+            onto(gradients, &qkv, |d| {
+                attention::cpu::backward(kind, sizes, values(&qkv), dy, d)
+            })
+        })
+    }
+
+    fn resample<T: Tape<f32, Self>>(x: Values<Self, T>, map: &Resample) -> Result<Values<Self, T>> {
+        let (x, tape) = x.split_tape();
+        let shape = (x.shape().0, x.shape().1, map.output.iter().product::<usize>());
+        let mut y = vec![0.0; shape.0 * shape.1 * shape.2];
+        resample::cpu::forward(map, values(&x), &mut y);
+        let (device, x, map) = (x.device().clone(), x.ghost(), map.clone());
+        record(tape, &device, y, shape, move |gradients, dy| {
+            resample::cpu::transpose(&map, dy, gradients.get_or_alloc_mut(&x)?);
+            Ok(())
+        })
+    }
+
+    fn pick<T: Tape<f32, Self>>(x: Values<Self, T>, chosen: Vec<u32>, to: usize) -> Result<Values<Self, T>> {
+        let (x, tape) = x.split_tape();
+        let (batch, channels, positions) = *x.shape();
+        let mut y = vec![0.0; chosen.len()];
+        resample::cpu::gather(values(&x), &chosen, [positions, to], &mut y);
+        let (device, x) = (x.device().clone(), x.ghost());
+        record(tape, &device, y, (batch, channels, to), move |gradients, dy| {
+            let dx = gradients.get_or_alloc_mut(&x)?;
+            resample::cpu::scatter(dy, &chosen, [positions, to], dx);
             Ok(())
         })
     }

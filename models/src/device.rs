@@ -10,9 +10,9 @@ use crate::{
     error::{ModelError, Result},
     field::Values,
     ops::{
-        Activation, Attention, Over, activation, add, attention, combine,
+        Activation, Attention, Over, Resample, activation, add, attention, combine,
         conv::{self, geometry::Sizes},
-        conv2d, mix, modulated_silu, norm, pixel_shuffle,
+        conv2d, mix, modulated_silu, norm, pixel_shuffle, resample,
     },
     parameter::Parameter,
 };
@@ -142,6 +142,22 @@ pub trait Device: dfdx::tensor_ops::Device<f32> {
         kind: Attention,
     ) -> Result<Values<Self, T>> {
         attention::composed_tangent(qkv, tangent, heads, kind).map_err(ModelError::device)
+    }
+
+    /// See [`resample`](crate::ops::resample()).
+    ///
+    /// # Errors
+    /// Out of memory on the device.
+    fn resample<T: Tape<f32, Self>>(x: Values<Self, T>, map: &Resample) -> Result<Values<Self, T>> {
+        resample::composed(x, map).map_err(ModelError::device)
+    }
+
+    /// What `x` holds at `chosen` places of each channel, `to` of them; see [`max_pool`](crate::ops::max_pool).
+    ///
+    /// # Errors
+    /// Out of memory on the device.
+    fn pick<T: Tape<f32, Self>>(x: Values<Self, T>, chosen: Vec<u32>, to: usize) -> Result<Values<Self, T>> {
+        resample::composed_pick(x, &chosen, to).map_err(ModelError::device)
     }
 
     /// See [`sum`](crate::ops::sum).

@@ -11,7 +11,7 @@ use crate::{
     error::Result,
     field::Field,
     ops::{
-        self, Activation, Attention, Over,
+        self, Activation, Attention, Over, Resample,
         conv::geometry::{Extent, Geometry},
     },
     parameter::Parameter,
@@ -89,6 +89,16 @@ pub trait Signal<D: Device>: Sized {
     /// # Errors
     /// As there.
     fn concat(self, other: Self) -> Result<Self>;
+    /// See [`ops::resample()`].
+    ///
+    /// # Errors
+    /// As there.
+    fn resample(self, map: &Resample) -> Result<Self>;
+    /// See [`ops::max_pool`].
+    ///
+    /// # Errors
+    /// As there.
+    fn max_pool(self, kernel: Extent) -> Result<Self>;
     /// Mean and unbiased variance of the values in each channel, over batch and positions.
     ///
     /// # Errors
@@ -150,6 +160,12 @@ impl<D: Device, T: Tape<f32, D>> Signal<D> for Field<D, T> {
     }
     fn concat(self, other: Self) -> Result<Self> {
         ops::concat(self, other)
+    }
+    fn resample(self, map: &Resample) -> Result<Self> {
+        ops::resample(self, map)
+    }
+    fn max_pool(self, kernel: Extent) -> Result<Self> {
+        ops::max_pool(&self.share(), self, kernel)
     }
     fn moments(&self) -> Result<[Vec<f32>; 2]> {
         D::moments(self.values())
@@ -285,6 +301,18 @@ impl<D: Device, T: Tape<f32, D>> Signal<D> for Dual<D, T> {
         Ok(Self {
             value: self.value.concat(other.value)?,
             tangent: self.tangent.concat(other.tangent)?,
+        })
+    }
+    fn resample(self, map: &Resample) -> Result<Self> {
+        Ok(Self {
+            value: self.value.resample(map)?,
+            tangent: self.tangent.resample(map)?,
+        })
+    }
+    fn max_pool(self, kernel: Extent) -> Result<Self> {
+        Ok(Self {
+            tangent: ops::max_pool(&self.value, self.tangent, kernel)?,
+            value: self.value.max_pool(kernel)?,
         })
     }
     fn moments(&self) -> Result<[Vec<f32>; 2]> {

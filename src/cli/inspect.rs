@@ -10,8 +10,8 @@ use clap::Args;
 use serde::Serialize;
 
 use super::write_json;
-use crate::{Error, Result};
 use crate::data::hdf5::{Attributes, DatasetInfo, GroupInfo, Hdf5File};
+use crate::{Error, Result};
 
 /// List the datasets of an HDF5 file, or the tensors of a safetensors file and the network that they belong to.
 #[derive(Debug, Args)]
@@ -103,8 +103,15 @@ impl Inspect {
         for tensor in checkpoint.tensors() {
             let shape: Vec<String> = tensor.shape.iter().map(usize::to_string).collect();
             let shape = format!("({})", shape.join(", "));
-            let (name, dtype) = (tensor.name.escape_default().to_string(), tensor.dtype.to_lowercase());
-            writeln!(out, "{name:width$}  {dtype:>4}  {shape:20}  {:>12}", grouped(tensor.count()))?;
+            let (name, dtype) = (
+                tensor.name.escape_default().to_string(),
+                tensor.dtype.to_lowercase(),
+            );
+            writeln!(
+                out,
+                "{name:width$}  {dtype:>4}  {shape:20}  {:>12}",
+                grouped(tensor.count())
+            )?;
         }
         if self.verbose {
             for (key, value) in checkpoint.metadata() {
@@ -120,7 +127,11 @@ impl Inspect {
         match network {
             Some(network) => {
                 let sizes = serde_json::to_value(network).map_err(|e| Error::Invalid(e.to_string()))?;
-                let sizes = sizes.as_object().into_iter().flatten().filter(|(key, _)| *key != "network");
+                let sizes = sizes
+                    .as_object()
+                    .into_iter()
+                    .flatten()
+                    .filter(|(key, _)| *key != "network");
                 let sizes: Vec<String> = sizes.map(|(key, value)| format!("{key} {value}")).collect();
                 writeln!(out, "{}: {} parameters", network.name(), grouped(parameters))?;
                 writeln!(out, "{}", sizes.join(", "))?;

@@ -102,7 +102,8 @@ impl Contents {
         let mut file = File::open(path).map_err(unreadable)?;
         let length = file.metadata().map_err(unreadable)?.len();
         let mut size = [0; 8];
-        file.read_exact(&mut size).map_err(|_| broken("it has no header".into()))?;
+        file.read_exact(&mut size)
+            .map_err(|_| broken("it has no header".into()))?;
         let size = u64::from_le_bytes(size);
         if size > LONGEST_HEADER || size + 8 > length {
             return Err(broken(format!("a header of {size} bytes in a file of {length}")));
@@ -138,10 +139,38 @@ impl Contents {
     pub(crate) fn weight(&self, tensor: &TensorInfo) -> Result<Weight> {
         let fail = |what: String| ModelError::checkpoint(&self.path, what);
         let convert: fn(&[u8]) -> Vec<f32> = match tensor.dtype.as_str() {
-            "F32" => |bytes| bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
-            "F64" => |bytes| bytes.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b) as f32).collect(),
-            "F16" => |bytes| bytes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
-            "BF16" => |bytes| bytes.as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect(),
+            "F32" => |bytes| {
+                bytes
+                    .as_chunks()
+                    .0
+                    .iter()
+                    .map(|b| f32::from_le_bytes(*b))
+                    .collect()
+            },
+            "F64" => |bytes| {
+                bytes
+                    .as_chunks()
+                    .0
+                    .iter()
+                    .map(|b| f64::from_le_bytes(*b) as f32)
+                    .collect()
+            },
+            "F16" => |bytes| {
+                bytes
+                    .as_chunks()
+                    .0
+                    .iter()
+                    .map(|b| f16::from_le_bytes(*b).to_f32())
+                    .collect()
+            },
+            "BF16" => |bytes| {
+                bytes
+                    .as_chunks()
+                    .0
+                    .iter()
+                    .map(|b| bf16::from_le_bytes(*b).to_f32())
+                    .collect()
+            },
             other => {
                 let name = &tensor.name;
                 return Err(fail(format!("{name} is {other}, not F32, F64, F16 or BF16")));

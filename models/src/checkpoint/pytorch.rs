@@ -78,7 +78,10 @@ impl Checkpoint {
     pub fn parameters(&self) -> usize {
         let learnt = |name: &str| !BUFFERS.iter().any(|b| name.ends_with(b));
         let tensors = Self::stripped(&self.contents, self.prefix);
-        tensors.filter(|(name, _)| learnt(name)).map(|(_, t)| t.count()).sum()
+        tensors
+            .filter(|(name, _)| learnt(name))
+            .map(|(_, t)| t.count())
+            .sum()
     }
 
     /// Every tensor of the file, in its order.

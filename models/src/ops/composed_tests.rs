@@ -193,3 +193,49 @@ fn shifts_and_concatenation() {
         combine::concat_composed(a, b).unwrap()
     });
 }
+
+#[test]
+fn resampling_and_pooling_by_kernel_and_composed() {
+    use super::{Resample, resample, testing};
+    use crate::device::Device;
+    const SAME: f32 = 1e-6;
+    let extent = [2, 3, 4];
+    let maps = [
+        Resample::nearest_up(extent, [1, 2, 3]),
+        Resample::linear_up(extent, [2, 2, 2]),
+        Resample::average_pool(extent, [2, 1, 2]),
+    ];
+    let x = testing::tensor((2, 3, 24), 1);
+    type Taped = Tensor<(usize, usize, usize), f32, Cpu, OwnedTape<f32, Cpu>>;
+    let both = |kernel: &dyn Fn(Taped) -> Taped, composed: &dyn Fn(Taped) -> Taped, name: &str| {
+        let run = |f: &dyn Fn(Taped) -> Taped| {
+            let y = f(x.retaped());
+            let probe = testing::tensor(*y.shape(), 2);
+            (
+                y.as_vec(),
+                y.try_mul(probe)
+                    .unwrap()
+                    .sum::<(), _>()
+                    .backward()
+                    .get(&x)
+                    .as_vec(),
+            )
+        };
+        let ((y, dx), (y2, dx2)) = (run(kernel), run(composed));
+        assert!(testing::difference(&y, &y2) < SAME, "{name}");
+        assert!(testing::difference(&dx, &dx2) < SAME, "{name}, backward");
+    };
+    for map in maps.map(|m| m.unwrap()) {
+        both(
+            &|x| Cpu::resample(x, &map).unwrap(),
+            &|x| resample::composed(x, &map).unwrap(),
+            &format!("{map:?}"),
+        );
+    }
+    let chosen: Vec<u32> = (0..6 * 5).map(|i| (i * 7 % 24) as u32).collect();
+    both(
+        &|x| Cpu::pick(x, chosen.clone(), 5).unwrap(),
+        &|x| resample::composed_pick(x, &chosen, 5).unwrap(),
+        "pick",
+    );
+}

@@ -14,6 +14,7 @@ pub mod mix;
 pub mod modulated_silu;
 pub mod norm;
 pub mod pixel_shuffle;
+pub mod resample;
 pub(crate) mod shared;
 pub(crate) mod simd;
 
@@ -29,6 +30,7 @@ pub use mix::mix;
 pub use modulated_silu::modulated_silu;
 pub use norm::{Over, normalise, normalise_tangent, rescale, rescale_tangent};
 pub use pixel_shuffle::{Direction, pixel_shuffle};
+pub use resample::{Resample, max_pool, resample};
 
 /// Adds to the gradient of a tensor.
 macro_rules! add_gradient {

@@ -1,5 +1,8 @@
 //! Let positions look at each other.
 
+pub(crate) mod cpu;
+mod matrix;
+
 use dfdx::{
     shapes::{Axes3, Axis, Dtype, HasShape},
     tensor::{Tape, Tensor, WithEmptyTape},
@@ -23,6 +26,15 @@ pub enum Attention {
     /// `(softmax_positions(k) vᵀ)ᵀ softmax_channels(q) / √dim`: linear in the positions (Shen et al. 2018,
     /// arXiv 1812.01243).
     Linear,
+}
+
+/// Sizes of attention: `qkv` is (batch, 3 · heads · dim, positions), what comes out (batch, heads · dim, positions).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Heads {
+    pub batch: usize,
+    pub heads: usize,
+    pub dim: usize,
+    pub positions: usize,
 }
 
 /// Attention of `heads` heads among the positions of each field.

@@ -2,6 +2,8 @@
 //!
 //! A task takes a block of neighbouring positions of one sample through all channels; each position is a lane with sums of its own.
 
+#![allow(clippy::needless_range_loop)] // several lists go along one index, and a count in constants vectorises
+
 use rayon::prelude::*;
 
 use super::{
