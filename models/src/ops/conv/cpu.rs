@@ -155,6 +155,9 @@ mod tests {
     /// Sums of a few thousand terms in f32, against f64.
     const CLOSE: f64 = 1e-5;
 
+    const FAST: f64 = 1e-5;
+    const FAST_WEIGHTS: f64 = 2e-5;
+
     /// Every product of a convolution, as a place in the input, the weights and the output.
     fn each_product(sizes: &Sizes, mut visit: impl FnMut(usize, usize, usize)) {
         let g = &sizes.geometry;
@@ -408,6 +411,19 @@ mod tests {
             assert!(errors.iter().all(|e| *e < CLOSE), "{:?}: {errors:?}", case.sizes);
         }
     }
+    /// The accuracy that the documentation states, with normal numbers: forward and transpose, and weights.
+    #[test]
+    fn fast_products_are_accurate() {
+        for (batch, channels, outputs, side) in [(1, 512, 8, 8), (1, 8, 512, 8), (4, 8, 8, 32), (2, 64, 16, 16)] {
+            let plane = Geometry::same([1, 3, 3], Padding::Circular);
+            let case = Case::new(batch, channels, outputs, [1, side, side], plane);
+            assert!(winograd::suits(&case.sizes));
+            let [y, dx, dw] = case.errors();
+            println!("{channels} {outputs} {side}: {y:.1e} {dx:.1e} {dw:.1e}");
+            assert!(y < FAST && dx < FAST && dw < FAST_WEIGHTS, "{:?}: {y} {dx} {dw}", case.sizes);
+        }
+    }
+
     #[test]
     fn the_transpose_is_adjoint() {
         for mut case in cases() {
