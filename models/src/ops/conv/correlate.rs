@@ -50,12 +50,21 @@ pub(super) fn correlate(x: &[f32], dy: &[f32], sizes: &Sizes, dw: &mut [f32]) {
         });
         let row = sizes.channels * taps;
         dw.par_chunks_exact_mut(row).enumerate().for_each(|(output, dw)| {
-            for (i, dw) in dw.iter_mut().enumerate() {
-                let (c, tap) = (i / taps, i % taps);
-                let tile = (tap * (CHANNELS / COLUMNS) + c % CHANNELS / COLUMNS) * sizes.outputs.div_ceil(ROWS)
-                    + output / ROWS;
-                let start = c / CHANNELS * size + (tile * ROWS + output % ROWS) * COLUMNS + c % COLUMNS;
-                *dw += sums[start..].iter().step_by(tasks * size).sum::<f32>();
+            let panels = sizes.outputs.div_ceil(ROWS);
+            for (block, tap) in (0..sizes.channels.div_ceil(COLUMNS)).flat_map(|b| (0..taps).map(move |t| (b, t))) {
+                let (task, block) = (block / (CHANNELS / COLUMNS), block % (CHANNELS / COLUMNS));
+                let tile = (tap * (CHANNELS / COLUMNS) + block) * panels + output / ROWS;
+                let start = task * size + (tile * ROWS + output % ROWS) * COLUMNS;
+                let mut total = [0.0; COLUMNS];
+                for group in sums[start..].chunks(tasks * size) {
+                    for (total, sum) in total.iter_mut().zip(&group[..COLUMNS]) {
+                        *total += sum;
+                    }
+                }
+                let first = (task * CHANNELS + block * COLUMNS) * taps + tap;
+                for (dw, total) in dw[first..].iter_mut().step_by(taps).zip(total) {
+                    *dw += total;
+                }
             }
         });
     });
@@ -143,7 +152,7 @@ fn correlate_task_body<const FMA: bool>(task: &Task<'_>, field: &mut [f32], last
                         let operands = last.chunks_exact(width).zip(field.chunks_exact(padded));
                         for (last, field) in operands.take(chunk.len()) {
                             let (a, b) = (&last[panel * ROWS..], &field[tap * COLUMNS..]);
-                            tile = multiply::<FMA>(tile, a, step, b, stride);
+                            tile = multiply::<FMA>(tile, lines.width, (a, step), (b, stride));
                         }
                         *sum = tile;
                     }
