@@ -77,14 +77,14 @@ impl<'a> Weights<'a> {
                 if first + ROWS > self.rows {
                     packed.fill(0.0);
                 }
-                for row in first..(first + ROWS).min(self.rows) {
-                    for tap in 0..taps {
-                        let start = row * self.row_step + walk.in_kernel(tap, self.kernel);
-                        let to = packed[tap * self.sources * ROWS + row - first..]
-                            .iter_mut()
-                            .step_by(ROWS);
-                        let from = values[start..].iter().step_by(self.source_step);
-                        to.zip(from.take(self.sources)).for_each(|(to, from)| *to = *from);
+                let there = ROWS.min(self.rows - first);
+                for (tap, packed) in packed.chunks_exact_mut(self.sources * ROWS).enumerate() {
+                    let start = first * self.row_step + walk.in_kernel(tap, self.kernel);
+                    for (s, packed) in packed.as_chunks_mut::<ROWS>().0.iter_mut().enumerate() {
+                        let from = &values[start + s * self.source_step..];
+                        for (i, to) in packed.iter_mut().enumerate().take(there) {
+                            *to = from[i * self.row_step];
+                        }
                     }
                 }
             });
