@@ -111,7 +111,7 @@ fn transform_inputs_body<const FMA: bool>(block: &Block<'_>, terms: Range<usize>
                 None => {
                     for t in tile..tile + count * block.across() {
                         for f in 0..FREQUENCIES {
-                            put(block, f, i, t, &[0.0], inputs);
+                            put(inputs, f * block.input_step() + block.place(i, t), &[0.0]);
                         }
                     }
                 }
@@ -199,26 +199,30 @@ fn transform_line<const FMA: bool>(
         let six = transform::input::<FMA>(&six);
         let count = (block.across() - first).min(LANES);
         let tile = tile + first;
-        // Usually all lanes fall into one column of tiles.
-        let whole = count == LANES && tile % COLUMNS <= COLUMNS - LANES;
-        for (f, lanes) in six.as_flattened().iter().enumerate() {
-            if whole {
-                put(block, f, inner, tile, lanes, inputs);
-            } else {
-                for (t, lane) in lanes.iter().enumerate().take(count) {
-                    put(block, f, inner, tile + t, std::slice::from_ref(lane), inputs);
+        // Usually all lanes, or half of them, fall into one column of tiles.
+        let mut t = 0;
+        while t < count {
+            let start = block.place(inner, tile + t);
+            let room = (COLUMNS - (tile + t) % COLUMNS).min(count - t);
+            let n = [LANES, LANES / 2, 1][usize::from(room < LANES) + usize::from(room < LANES / 2)];
+            for (f, lanes) in six.as_flattened().iter().enumerate() {
+                let start = start + f * block.input_step();
+                match n {
+                    LANES => put(inputs, start, lanes),
+                    1 => put(inputs, start, &[lanes[t]]),
+                    _ => put(inputs, start, &[lanes[t], lanes[t + 1], lanes[t + 2], lanes[t + 3]]),
                 }
             }
+            t += n;
         }
     }
 }
 
 /// Writes neighbouring tiles of a term.
 #[inline(always)]
-fn put(block: &Block<'_>, frequency: usize, term: usize, tile: usize, lanes: &[f32], inputs: Shared<'_>) {
-    let start = frequency * block.input_step() + block.place(term, tile);
-    // SAFETY: of all threads, only this one has this term.
-    unsafe { inputs.part(start, lanes.len()) }.copy_from_slice(lanes);
+fn put<const N: usize>(inputs: Shared<'_>, start: usize, lanes: &[f32; N]) {
+    // SAFETY: of all threads, only this one has the term that these belong to.
+    unsafe { inputs.part(start, N) }.copy_from_slice(lanes);
 }
 
 dispatch! {
