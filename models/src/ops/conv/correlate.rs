@@ -22,36 +22,45 @@ const SHARE: usize = 512;
 pub(super) fn correlate(x: &[f32], dy: &[f32], sizes: &Sizes, dw: &mut [f32]) {
     if sizes.geometry.groups > 1 {
         let dw = Shared::new(dw);
-        (0..sizes.outputs).into_par_iter().for_each(|o| correlate_alone(x, dy, sizes, o, dw));
+        (0..sizes.outputs)
+            .into_par_iter()
+            .for_each(|o| correlate_alone(x, dy, sizes, o, dw));
         return;
     }
     let lines = Lines::new(sizes);
     let tasks = sizes.channels.div_ceil(CHANNELS);
-    let groups = TASKS.div_ceil(tasks).min(lines.count * lines.width / SHARE).max(1);
+    let groups = TASKS
+        .div_ceil(tasks)
+        .min(lines.count * lines.width / SHARE)
+        .max(1);
     let taps = sizes.geometry.taps();
     let size = taps * sizes.outputs.div_ceil(ROWS) * ROWS * CHANNELS;
     scratch::with(groups * tasks * size, |sums| {
-        sums.par_chunks_exact_mut(size).enumerate().for_each(|(task, sums)| {
-            let (group, task) = (task / tasks, task % tasks);
-            let share = |i: usize| i * lines.count / groups;
-            let task = Task {
-                x,
-                dy,
-                sizes,
-                lines: &lines,
-                first: task * CHANNELS,
-                share: share(group)..share(group + 1),
-            };
-            scratch::with(task.chunk() * lines.padded() * COLUMNS, |field| {
-                scratch::with(task.chunk() * lines.width * lines.step(), |last| {
-                    correlate_task(&task, field, last, sums);
+        sums.par_chunks_exact_mut(size)
+            .enumerate()
+            .for_each(|(task, sums)| {
+                let (group, task) = (task / tasks, task % tasks);
+                let share = |i: usize| i * lines.count / groups;
+                let task = Task {
+                    x,
+                    dy,
+                    sizes,
+                    lines: &lines,
+                    first: task * CHANNELS,
+                    share: share(group)..share(group + 1),
+                };
+                scratch::with(task.chunk() * lines.padded() * COLUMNS, |field| {
+                    scratch::with(task.chunk() * lines.width * lines.step(), |last| {
+                        correlate_task(&task, field, last, sums);
+                    });
                 });
             });
-        });
         let row = sizes.channels * taps;
         dw.par_chunks_exact_mut(row).enumerate().for_each(|(output, dw)| {
             let panels = sizes.outputs.div_ceil(ROWS);
-            for (block, tap) in (0..sizes.channels.div_ceil(COLUMNS)).flat_map(|b| (0..taps).map(move |t| (b, t))) {
+            for (block, tap) in
+                (0..sizes.channels.div_ceil(COLUMNS)).flat_map(|b| (0..taps).map(move |t| (b, t)))
+            {
                 let (task, block) = (block / (CHANNELS / COLUMNS), block % (CHANNELS / COLUMNS));
                 let tile = (tap * (CHANNELS / COLUMNS) + block) * panels + output / ROWS;
                 let start = task * size + (tile * ROWS + output % ROWS) * COLUMNS;
@@ -99,7 +108,11 @@ impl Lines {
     /// Sample, depth and height of a line.
     fn place(&self, line: usize) -> [usize; 3] {
         let depth = self.sizes.output[0];
-        [line / (depth * self.height), line / self.height % depth, line % self.height]
+        [
+            line / (depth * self.height),
+            line / self.height % depth,
+            line % self.height,
+        ]
     }
 }
 
@@ -126,12 +139,19 @@ dispatch! {
 }
 
 #[inline(always)]
-fn correlate_task_body<const FMA: bool>(task: &Task<'_>, field: &mut [f32], last: &mut [f32], sums: &mut [f32]) {
+fn correlate_task_body<const FMA: bool>(
+    task: &Task<'_>,
+    field: &mut [f32],
+    last: &mut [f32],
+    sums: &mut [f32],
+) {
     let (lines, sizes) = (task.lines, task.sizes);
     let [depths, downs, taps] = sizes.geometry.kernel;
     let (step, stride) = (lines.step(), sizes.geometry.stride[2] * COLUMNS);
     let (width, padded) = (lines.width * step, lines.padded() * COLUMNS);
-    let blocks = (sizes.channels - task.first).div_ceil(COLUMNS).min(CHANNELS / COLUMNS);
+    let blocks = (sizes.channels - task.first)
+        .div_ceil(COLUMNS)
+        .min(CHANNELS / COLUMNS);
     let panels = sizes.outputs.div_ceil(ROWS);
     sums.fill(0.0);
     let tiles = sums.as_chunks_mut::<COLUMNS>().0.as_chunks_mut::<ROWS>().0;
@@ -208,7 +228,14 @@ fn channels_last(task: &Task<'_>, row: [usize; 2], block: usize, line: usize, fi
             lines_last(from, volume, there, len, &mut field[before * COLUMNS..], COLUMNS);
         }
         if after > 0 {
-            lines_last(from, volume, edges, after, &mut field[(before + len) * COLUMNS..], COLUMNS);
+            lines_last(
+                from,
+                volume,
+                edges,
+                after,
+                &mut field[(before + len) * COLUMNS..],
+                COLUMNS,
+            );
         }
     }
 }

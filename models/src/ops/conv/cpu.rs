@@ -46,7 +46,11 @@ fn run(
     to: Shared<'_>,
     write: Write,
 ) {
-    let convolve = if winograd::suits(sizes) && !exact() { winograd::convolve } else { direct::convolve };
+    let convolve = if winograd::suits(sizes) && !exact() {
+        winograd::convolve
+    } else {
+        direct::convolve
+    };
     convolve(walk, source, weights, bias, to, write);
 }
 
@@ -400,8 +404,20 @@ mod tests {
                 let g = geometry([1, 3, 3], [1; 3], [0, reach, reach], padding, 1);
                 cases.push(Case::new(batch, c, o, [1, h, w], g));
             }
-            cases.push(Case::new(2, 12, 9, [5, 9, 10], geometry([3; 3], [1; 3], [1; 3], padding, 1)));
-            cases.push(Case::new(1, 8, 9, [5, 8, 8], geometry([2, 3, 3], [1; 3], [0, 1, 1], padding, 1)));
+            cases.push(Case::new(
+                2,
+                12,
+                9,
+                [5, 9, 10],
+                geometry([3; 3], [1; 3], [1; 3], padding, 1),
+            ));
+            cases.push(Case::new(
+                1,
+                8,
+                9,
+                [5, 8, 8],
+                geometry([2, 3, 3], [1; 3], [0, 1, 1], padding, 1),
+            ));
         }
         cases
     }
@@ -416,13 +432,19 @@ mod tests {
     /// The accuracy that the documentation states, with normal numbers: forward and transpose, and weights.
     #[test]
     fn fast_products_are_accurate() {
-        for (batch, channels, outputs, side) in [(1, 512, 8, 8), (1, 8, 512, 8), (4, 8, 8, 32), (2, 64, 16, 16)] {
+        for (batch, channels, outputs, side) in
+            [(1, 512, 8, 8), (1, 8, 512, 8), (4, 8, 8, 32), (2, 64, 16, 16)]
+        {
             let plane = Geometry::same([1, 3, 3], Padding::Circular);
             let case = Case::new(batch, channels, outputs, [1, side, side], plane);
             assert!(winograd::suits(&case.sizes));
             let [y, dx, dw] = case.errors();
             println!("{channels} {outputs} {side}: {y:.1e} {dx:.1e} {dw:.1e}");
-            assert!(y < FAST && dx < FAST && dw < FAST_WEIGHTS, "{:?}: {y} {dx} {dw}", case.sizes);
+            assert!(
+                y < FAST && dx < FAST && dw < FAST_WEIGHTS,
+                "{:?}: {y} {dx} {dw}",
+                case.sizes
+            );
         }
     }
 

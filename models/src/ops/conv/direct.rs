@@ -198,7 +198,13 @@ fn product_block_body<const FMA: bool>(
 
 /// Packs what all taps meet at the positions of each panel to (taps, sources, COLUMNS), and a row to spare.
 #[inline(always)]
-fn pack_patches(product: &Product<'_>, group: usize, panels: &[List<Segment>], patches: &mut [f32], size: usize) {
+fn pack_patches(
+    product: &Product<'_>,
+    group: usize,
+    panels: &[List<Segment>],
+    patches: &mut [f32],
+    size: usize,
+) {
     let Product { walk, weights, .. } = product;
     let channels = weights.sources * weights.groups;
     let (volume, step) = (walk.source(), walk.axes[2].step);
@@ -267,7 +273,11 @@ fn store(product: &Product<'_>, group: usize, first: usize, targets: &[Target], 
         let mut at = 0;
         for target in targets {
             // SAFETY: as above.
-            let to = unsafe { product.to.part(target.start + channel * extent, (target.len - 1) * spread + 1) };
+            let to = unsafe {
+                product
+                    .to
+                    .part(target.start + channel * extent, (target.len - 1) * spread + 1)
+            };
             let row = &row[at..at + target.len];
             at += target.len;
             for (to, v) in to.chunks_mut(spread).zip(row) {

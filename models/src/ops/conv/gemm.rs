@@ -12,6 +12,8 @@ pub(super) type Tile = [[f32; COLUMNS]; ROWS];
 
 /// Adds Σᵢ aᵢ bᵢᵀ, of `count` terms, to a tile: `a` holds `ROWS` numbers at every `a_step`, `b` `COLUMNS` at every
 /// `b_step`.
+// Loops over fixed ranges keep the tile in registers.
+#[allow(clippy::needless_range_loop)]
 #[inline(always)]
 pub(super) fn multiply<const FMA: bool>(
     mut tile: Tile,

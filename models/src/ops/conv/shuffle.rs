@@ -53,8 +53,10 @@ mod avx {
                 // SAFETY: four numbers inside a row of eight.
                 unsafe { _mm_loadu_ps(row.as_ptr().add(at)) }
             };
-            r[i] = _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(half(&rows[i], 0)), half(&rows[i + 4], 0));
-            r[i + 4] = _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(half(&rows[i], 4)), half(&rows[i + 4], 4));
+            r[i] =
+                _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(half(&rows[i], 0)), half(&rows[i + 4], 0));
+            r[i + 4] =
+                _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(half(&rows[i], 4)), half(&rows[i + 4], 4));
         }
         let mut columns = [[0.0; LANES]; LANES];
         for half in 0..2 {
@@ -73,8 +75,12 @@ mod avx {
         let mut r = [_mm256_setzero_ps(); 4];
         for (i, r) in r.iter_mut().enumerate() {
             // SAFETY: four numbers from 4i and from 4i + 16 on, of 32.
-            let (low, high) =
-                unsafe { (_mm_loadu_ps(from.as_ptr().add(4 * i)), _mm_loadu_ps(from.as_ptr().add(4 * i + 16))) };
+            let (low, high) = unsafe {
+                (
+                    _mm_loadu_ps(from.as_ptr().add(4 * i)),
+                    _mm_loadu_ps(from.as_ptr().add(4 * i + 16)),
+                )
+            };
             *r = _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(low), high);
         }
         let mut parts = [[0.0; LANES]; 4];
@@ -135,7 +141,8 @@ mod tests {
 
     #[test]
     fn numbers_go_where_they_belong() {
-        let rows: [[f32; LANES]; LANES] = std::array::from_fn(|i| std::array::from_fn(|j| (10 * i + j) as f32));
+        let rows: [[f32; LANES]; LANES] =
+            std::array::from_fn(|i| std::array::from_fn(|j| (10 * i + j) as f32));
         let columns = transpose(&rows);
         let four: [f32; 4 * LANES] = std::array::from_fn(|i| i as f32);
         let parts = split_in_four(&four);

@@ -75,7 +75,13 @@ pub(super) fn convolve(block: &Block<'_>, weights: &[f32], inputs: &mut [f32], w
     let chunk = block.panels_at_once();
     for first in (0..tiling.panels()).step_by(chunk) {
         let panels = first..(first + chunk).min(tiling.panels());
-        multiply(block, panels.len(), &weights[first * tiling.panel()..], inputs, work);
+        multiply(
+            block,
+            panels.len(),
+            &weights[first * tiling.panel()..],
+            inputs,
+            work,
+        );
         transform_outputs(block, panels, work);
     }
 }
@@ -86,7 +92,12 @@ dispatch! {
 }
 
 #[inline(always)]
-fn transform_inputs_body<const FMA: bool>(block: &Block<'_>, terms: Range<usize>, inputs: Shared<'_>, work: &mut [f32]) {
+fn transform_inputs_body<const FMA: bool>(
+    block: &Block<'_>,
+    terms: Range<usize>,
+    inputs: Shared<'_>,
+    work: &mut [f32],
+) {
     let tiling = block.tiling;
     let axes = &tiling.walk.axes;
     let (volume, plane) = (tiling.walk.source(), axes[1].source * axes[2].source);
@@ -102,7 +113,14 @@ fn transform_inputs_body<const FMA: bool>(block: &Block<'_>, terms: Range<usize>
             match tiling.walk.inside(0, met) {
                 Some(met) => {
                     let start = (sample * tiling.sources + source) * volume + met * plane;
-                    split_phases(block, &block.source[start..start + plane], first, count, line, rows);
+                    split_phases(
+                        block,
+                        &block.source[start..start + plane],
+                        first,
+                        count,
+                        line,
+                        rows,
+                    );
                     for n in 0..count {
                         let rows = &rows[n * OUT * OUT * block.phase()..];
                         transform_line::<FMA>(block, rows, i, tile + n * block.across(), inputs);
@@ -138,7 +156,11 @@ fn split_phases(
     // Beyond the edges lie zeros, or numbers that every row of a periodic field writes over. Some tiles meet more
     // than any output does: that must only be finite.
     line.fill(0.0);
-    for (r, phases) in rows.chunks_exact_mut(OUT * size).take(count * OUT + 2).enumerate() {
+    for (r, phases) in rows
+        .chunks_exact_mut(OUT * size)
+        .take(count * OUT + 2)
+        .enumerate()
+    {
         let Some(row) = tiling.walk.inside(1, met + r as isize) else {
             phases.fill(0.0);
             continue;
@@ -154,7 +176,12 @@ fn split_phases(
             }
         }
         let whole = size - LANES;
-        for (g, from) in line[..OUT * whole].as_chunks::<{ OUT * LANES }>().0.iter().enumerate() {
+        for (g, from) in line[..OUT * whole]
+            .as_chunks::<{ OUT * LANES }>()
+            .0
+            .iter()
+            .enumerate()
+        {
             for (p, part) in split_in_four(from).iter().enumerate() {
                 phases[p * size + g * LANES..][..LANES].copy_from_slice(part);
             }
@@ -210,7 +237,11 @@ fn transform_line<const FMA: bool>(
                 match n {
                     LANES => put(inputs, start, lanes),
                     1 => put(inputs, start, &[lanes[t]]),
-                    _ => put(inputs, start, &[lanes[t], lanes[t + 1], lanes[t + 2], lanes[t + 3]]),
+                    _ => put(
+                        inputs,
+                        start,
+                        &[lanes[t], lanes[t + 1], lanes[t + 2], lanes[t + 3]],
+                    ),
                 }
             }
             t += n;
@@ -231,7 +262,13 @@ dispatch! {
 }
 
 #[inline(always)]
-fn multiply_body<const FMA: bool>(block: &Block<'_>, panels: usize, weights: &[f32], inputs: &[f32], work: &mut [f32]) {
+fn multiply_body<const FMA: bool>(
+    block: &Block<'_>,
+    panels: usize,
+    weights: &[f32],
+    inputs: &[f32],
+    work: &mut [f32],
+) {
     let tiling = block.tiling;
     let (a_size, b_size) = (tiling.inner() * ROWS, tiling.inner() * COLUMNS);
     let width = block.columns() * COLUMNS;
@@ -291,7 +328,14 @@ fn transform_row<const FMA: bool>(block: &Block<'_>, row: usize, products: &[f32
             let across = tile % block.across();
             let count = (end - tile).min(block.across() - across);
             for (i, line) in lines.iter().enumerate() {
-                write_line(block, row, tile / block.across(), i, across, &line[(tile - first) * OUT..][..count * OUT]);
+                write_line(
+                    block,
+                    row,
+                    tile / block.across(),
+                    i,
+                    across,
+                    &line[(tile - first) * OUT..][..count * OUT],
+                );
             }
             tile += count;
         }

@@ -33,25 +33,30 @@ pub(in super::super) fn correlate(x: &[f32], dy: &[f32], sizes: &Sizes, dw: &mut
     let taps = sizes.geometry.kernel[0];
     let blocks = sizes.channels.div_ceil(CHANNELS);
     let tasks = blocks * taps;
-    let groups = TASKS.div_ceil(tasks).min(tiling.lines * tiling.tiles[1] / SHARE).max(1);
+    let groups = TASKS
+        .div_ceil(tasks)
+        .min(tiling.lines * tiling.tiles[1] / SHARE)
+        .max(1);
     let size = FREQUENCIES * tiling.panels() * ROWS * CHANNELS;
     scratch::with(groups * tasks * size, |sums| {
-        sums.par_chunks_exact_mut(size.max(1)).enumerate().for_each(|(task, sums)| {
-            let (group, task) = (task / tasks, task % tasks);
-            let share = |i: usize| i * tiling.lines / groups;
-            let first = task / taps * CHANNELS;
-            let task = Task {
-                tiling: &tiling,
-                x,
-                dy,
-                tap: task % taps,
-                channels: first..sizes.channels.min(first + CHANNELS),
-                lines: share(group)..share(group + 1),
-            };
-            scratch::with(task.transformed_len(), |work| {
-                scratch::with(task.field_len(), |field| sum_tiles(&task, work, field, sums));
+        sums.par_chunks_exact_mut(size.max(1))
+            .enumerate()
+            .for_each(|(task, sums)| {
+                let (group, task) = (task / tasks, task % tasks);
+                let share = |i: usize| i * tiling.lines / groups;
+                let first = task / taps * CHANNELS;
+                let task = Task {
+                    tiling: &tiling,
+                    x,
+                    dy,
+                    tap: task % taps,
+                    channels: first..sizes.channels.min(first + CHANNELS),
+                    lines: share(group)..share(group + 1),
+                };
+                scratch::with(task.transformed_len(), |work| {
+                    scratch::with(task.field_len(), |field| sum_tiles(&task, work, field, sums));
+                });
             });
-        });
         let sums = Sums {
             all: sums,
             group: tasks * size,
@@ -59,9 +64,11 @@ pub(in super::super) fn correlate(x: &[f32], dy: &[f32], sizes: &Sizes, dw: &mut
             taps,
         };
         let row = sizes.channels * taps * 9;
-        dw.par_chunks_exact_mut(row.max(1)).enumerate().for_each(|(output, dw)| {
-            finish(&sums, &tiling, output, dw);
-        });
+        dw.par_chunks_exact_mut(row.max(1))
+            .enumerate()
+            .for_each(|(output, dw)| {
+                finish(&sums, &tiling, output, dw);
+            });
     });
 }
 
@@ -124,7 +131,9 @@ fn sum_tiles_body<const FMA: bool>(task: &Task<'_>, work: &mut [f32], field: &mu
         transform_inputs::<FMA>(task, lines.clone(), field, inputs);
         transform_outputs::<FMA>(task, lines, field, outputs);
         let frequencies = sums.chunks_exact_mut(sums.len() / FREQUENCIES);
-        let operands = inputs.chunks_exact(x_frequency).zip(outputs.chunks_exact(y_frequency));
+        let operands = inputs
+            .chunks_exact(x_frequency)
+            .zip(outputs.chunks_exact(y_frequency));
         for (sums, (x, y)) in frequencies.zip(operands) {
             let (x, y) = (&x[..count * x_step], &y[..count * y_step]);
             let tiles = sums.as_chunks_mut::<COLUMNS>().0.as_chunks_mut::<ROWS>().0;
@@ -141,11 +150,20 @@ fn sum_tiles_body<const FMA: bool>(task: &Task<'_>, work: &mut [f32], field: &mu
 
 /// Transforms what lines of tiles meet to (frequencies, tiles, channels).
 #[inline(always)]
-fn transform_inputs<const FMA: bool>(task: &Task<'_>, lines: Range<usize>, field: &mut [f32], to: &mut [f32]) {
+fn transform_inputs<const FMA: bool>(
+    task: &Task<'_>,
+    lines: Range<usize>,
+    field: &mut [f32],
+    to: &mut [f32],
+) {
     let tiling = task.tiling;
     let axes = &tiling.walk.axes;
     let (step, frequency) = (task.steps()[0], task.frequency_steps()[0]);
-    let (volume, plane, width) = (tiling.walk.source(), axes[1].source * axes[2].source, axes[2].source);
+    let (volume, plane, width) = (
+        tiling.walk.source(),
+        axes[1].source * axes[2].source,
+        axes[2].source,
+    );
     let before = tiling.begin[1].unsigned_abs();
     let row_len = task.row() * LANES;
     let mut at = lines.start;
@@ -158,7 +176,9 @@ fn transform_inputs<const FMA: bool>(task: &Task<'_>, lines: Range<usize>, field
             let channel = task.channels.start + c;
             let there = tiling.sources.saturating_sub(channel).min(LANES);
             for (r, row) in field.chunks_exact_mut(row_len).enumerate().take(count * OUT + 2) {
-                let h = tiling.walk.inside(1, (first * OUT + r) as isize + tiling.begin[0]);
+                let h = tiling
+                    .walk
+                    .inside(1, (first * OUT + r) as isize + tiling.begin[0]);
                 let (Some(d), Some(h)) = (slice.filter(|_| there > 0), h) else {
                     row.fill(0.0);
                     continue;
@@ -189,7 +209,11 @@ fn transform_inputs<const FMA: bool>(task: &Task<'_>, lines: Range<usize>, field
                         }
                     }
                     let tile = (at - lines.start + n) * task.across() + t;
-                    spread(&transform::input::<FMA>(&six), &mut to[tile * step + c..], frequency);
+                    spread(
+                        &transform::input::<FMA>(&six),
+                        &mut to[tile * step + c..],
+                        frequency,
+                    );
                 }
             }
         }
@@ -199,7 +223,12 @@ fn transform_inputs<const FMA: bool>(task: &Task<'_>, lines: Range<usize>, field
 
 /// Transforms the gradient of lines of tiles of outputs to (frequencies, tiles, outputs).
 #[inline(always)]
-fn transform_outputs<const FMA: bool>(task: &Task<'_>, lines: Range<usize>, field: &mut [f32], to: &mut [f32]) {
+fn transform_outputs<const FMA: bool>(
+    task: &Task<'_>,
+    lines: Range<usize>,
+    field: &mut [f32],
+    to: &mut [f32],
+) {
     let tiling = task.tiling;
     let [depths, height, width] = tiling.walk.axes.map(|a| a.positions);
     let (step, frequency) = (task.steps()[1], task.frequency_steps()[1]);
@@ -229,7 +258,11 @@ fn transform_outputs<const FMA: bool>(task: &Task<'_>, lines: Range<usize>, fiel
                     }
                 }
                 let tile = (line - lines.start) * task.across() + t;
-                spread(&transform::output_gradient::<FMA>(&four), &mut to[tile * step + o..], frequency);
+                spread(
+                    &transform::output_gradient::<FMA>(&four),
+                    &mut to[tile * step + o..],
+                    frequency,
+                );
             }
         }
     }

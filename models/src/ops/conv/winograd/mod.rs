@@ -100,7 +100,11 @@ impl Tiling {
     /// Sample, depth and row of a line of tiles.
     fn place(&self, line: usize) -> [usize; 3] {
         let depth = self.walk.axes[0].positions;
-        [line / (depth * self.tiles[0]), line / self.tiles[0] % depth, line % self.tiles[0]]
+        [
+            line / (depth * self.tiles[0]),
+            line / self.tiles[0] % depth,
+            line % self.tiles[0],
+        ]
     }
     /// Lines of tiles whose inputs fill `INPUTS`, such that little of the last panel is empty.
     fn lines_at_once(&self) -> usize {
@@ -139,9 +143,12 @@ pub(super) fn convolve(
         return convolve_few(&block(0), &weights);
     }
     scratch::with(tiling.panels() * tiling.panel(), |transformed| {
-        transformed.par_chunks_exact_mut(tiling.panel()).enumerate().for_each(|(panel, to)| {
-            transform_weights(&tiling, &weights, panel, to);
-        });
+        transformed
+            .par_chunks_exact_mut(tiling.panel())
+            .enumerate()
+            .for_each(|(panel, to)| {
+                transform_weights(&tiling, &weights, panel, to);
+            });
         (0..tiling.lines.div_ceil(lines)).into_par_iter().for_each(|at| {
             let block = block(at);
             scratch::with(block.inputs_len(), |inputs| {
@@ -159,22 +166,28 @@ fn convolve_few(block: &Block<'_>, weights: &Weights<'_>) {
     let chunk = (tiling.panels() / TASKS).clamp(1, 4);
     scratch::with(block.inputs_len(), |inputs| {
         let shared = Shared::new(inputs);
-        (0..tiling.inner().div_ceil(TERMS)).into_par_iter().for_each(|task| {
-            let terms = task * TERMS..((task + 1) * TERMS).min(tiling.inner());
-            scratch::with(block.work_len(0), |work| block::transform_inputs(block, terms, shared, work));
-        });
-        (0..tiling.panels().div_ceil(chunk)).into_par_iter().for_each(|task| {
-            let panels = task * chunk..((task + 1) * chunk).min(tiling.panels());
-            scratch::with(chunk * tiling.panel(), |transformed| {
-                for (panel, to) in panels.clone().zip(transformed.chunks_exact_mut(tiling.panel())) {
-                    transform_weights(tiling, weights, panel, to);
-                }
-                scratch::with(block.work_len(chunk), |work| {
-                    block::multiply(block, panels.len(), transformed, inputs, work);
-                    block::transform_outputs(block, panels, work);
+        (0..tiling.inner().div_ceil(TERMS))
+            .into_par_iter()
+            .for_each(|task| {
+                let terms = task * TERMS..((task + 1) * TERMS).min(tiling.inner());
+                scratch::with(block.work_len(0), |work| {
+                    block::transform_inputs(block, terms, shared, work)
                 });
             });
-        });
+        (0..tiling.panels().div_ceil(chunk))
+            .into_par_iter()
+            .for_each(|task| {
+                let panels = task * chunk..((task + 1) * chunk).min(tiling.panels());
+                scratch::with(chunk * tiling.panel(), |transformed| {
+                    for (panel, to) in panels.clone().zip(transformed.chunks_exact_mut(tiling.panel())) {
+                        transform_weights(tiling, weights, panel, to);
+                    }
+                    scratch::with(block.work_len(chunk), |work| {
+                        block::multiply(block, panels.len(), transformed, inputs, work);
+                        block::transform_outputs(block, panels, work);
+                    });
+                });
+            });
     });
 }
 

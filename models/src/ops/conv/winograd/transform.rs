@@ -162,8 +162,14 @@ pub(super) fn kernel<const FMA: bool>(kernel: &Three) -> Six {
 
 #[inline(always)]
 fn kernel_one_way<const FMA: bool>(g: [Lanes; 3]) -> [Lanes; SIDE] {
-    let (even_a, odd_a) = (scale(AT_A, scale_add::<FMA>(A2, g[2], g[0])), scale(AT_A * A, g[1]));
-    let (even_b, odd_b) = (scale(AT_B, scale_add::<FMA>(B2, g[2], g[0])), scale(AT_B * B, g[1]));
+    let (even_a, odd_a) = (
+        scale(AT_A, scale_add::<FMA>(A2, g[2], g[0])),
+        scale(AT_A * A, g[1]),
+    );
+    let (even_b, odd_b) = (
+        scale(AT_B, scale_add::<FMA>(B2, g[2], g[0])),
+        scale(AT_B * B, g[1]),
+    );
     [
         scale(AT_ZERO, g[0]),
         add(even_a, odd_a),
