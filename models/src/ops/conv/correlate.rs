@@ -10,52 +10,71 @@ use super::{
 };
 use crate::ops::simd::dispatch;
 
-/// Positions that are transposed and summed at a time, about.
-const CHUNK: usize = 256;
-/// Fewer tasks than this, and the outputs are divided as well.
-const TASKS: usize = 16;
+/// Channels of a task.
+const CHANNELS: usize = 4 * COLUMNS;
+/// Numbers of outputs that are transposed and multiplied at a time, about.
+const OUTPUTS: usize = 16 * 1024;
+/// Fewer tasks than this, and the lines are divided as well, if each gets `SHARE` positions.
+const TASKS: usize = 8;
+const SHARE: usize = 512;
 
-/// Adds the gradient of the weights to `dw`. Every weight is summed by one thread, in a fixed order.
+/// Adds the gradient of the weights to `dw`. How the sums are divided depends on the sizes alone.
 pub(super) fn correlate(x: &[f32], dy: &[f32], sizes: &Sizes, dw: &mut [f32]) {
-    let dw = Shared::new(dw);
     if sizes.geometry.groups > 1 {
+        let dw = Shared::new(dw);
         (0..sizes.outputs)
             .into_par_iter()
             .for_each(|o| correlate_alone(x, dy, sizes, o, dw));
         return;
     }
     let lines = Lines::new(sizes);
-    let step = (sizes.outputs.div_ceil(ROWS) * ROWS).next_multiple_of(LANES);
-    scratch::with(lines.count * lines.width * step, |last| {
-        // Outputs last: the products take them in order, position by position.
-        last.par_chunks_mut((lines.width * step).max(1))
+    let tasks = sizes.channels.div_ceil(CHANNELS);
+    let groups = TASKS
+        .div_ceil(tasks)
+        .min(lines.count * lines.width / SHARE)
+        .max(1);
+    let taps = sizes.geometry.taps();
+    let size = taps * sizes.outputs.div_ceil(ROWS) * ROWS * CHANNELS;
+    scratch::with(groups * tasks * size, |sums| {
+        sums.par_chunks_exact_mut(size)
             .enumerate()
-            .for_each(|(line, last)| {
-                transpose_outputs(dy, sizes, &lines, line, step, last);
+            .for_each(|(task, sums)| {
+                let (group, task) = (task / tasks, task % tasks);
+                let share = |i: usize| i * lines.count / groups;
+                let task = Task {
+                    x,
+                    dy,
+                    sizes,
+                    lines: &lines,
+                    first: task * CHANNELS,
+                    share: share(group)..share(group + 1),
+                };
+                scratch::with(task.chunk() * lines.padded() * COLUMNS, |field| {
+                    scratch::with(task.chunk() * lines.width * lines.step(), |last| {
+                        correlate_task(&task, field, last, sums);
+                    });
+                });
             });
-        let [kd, kh, _] = sizes.geometry.kernel;
-        let blocks = sizes.channels.div_ceil(COLUMNS);
-        let panels = sizes.outputs.div_ceil(ROWS);
-        let parts = (TASKS / (blocks * kd * kh)).clamp(1, panels.div_ceil(8));
-        (0..blocks * kd * kh * parts).into_par_iter().for_each(|task| {
-            let (rest, part) = (task / parts, task % parts);
-            let share = |i: usize| i * panels / parts;
-            let task = Task {
-                x,
-                last,
-                step,
-                sizes,
-                lines: &lines,
-                first: rest / (kd * kh) * COLUMNS,
-                row: [rest / kh % kd, rest % kh],
-                panels: share(part)..share(part + 1),
-                dw,
-            };
-            let chunk = task.chunk();
-            let tiles = task.panels.len() * sizes.geometry.kernel[2];
-            scratch::with(chunk * lines.padded() * COLUMNS, |field| {
-                scratch::with(tiles * ROWS * COLUMNS, |sums| correlate_task(&task, field, sums));
-            });
+        let row = sizes.channels * taps;
+        dw.par_chunks_exact_mut(row).enumerate().for_each(|(output, dw)| {
+            let panels = sizes.outputs.div_ceil(ROWS);
+            for (block, tap) in
+                (0..sizes.channels.div_ceil(COLUMNS)).flat_map(|b| (0..taps).map(move |t| (b, t)))
+            {
+                let (task, block) = (block / (CHANNELS / COLUMNS), block % (CHANNELS / COLUMNS));
+                let tile = (tap * (CHANNELS / COLUMNS) + block) * panels + output / ROWS;
+                let start = task * size + (tile * ROWS + output % ROWS) * COLUMNS;
+                let mut total = [0.0; COLUMNS];
+                for group in sums[start..].chunks(tasks * size) {
+                    for (total, sum) in total.iter_mut().zip(&group[..COLUMNS]) {
+                        *total += sum;
+                    }
+                }
+                let first = (task * CHANNELS + block * COLUMNS) * taps + tap;
+                for (dw, total) in dw[first..].iter_mut().step_by(taps).zip(total) {
+                    *dw += total;
+                }
+            }
         });
     });
 }
@@ -63,6 +82,7 @@ pub(super) fn correlate(x: &[f32], dy: &[f32], sizes: &Sizes, dw: &mut [f32]) {
 /// All lines of outputs of a batch.
 struct Lines {
     count: usize,
+    height: usize,
     width: usize,
     sizes: Sizes,
 }
@@ -71,6 +91,7 @@ impl Lines {
     fn new(sizes: &Sizes) -> Self {
         Self {
             count: sizes.batch * sizes.output[0] * sizes.output[1],
+            height: sizes.output[1],
             width: sizes.output[2],
             sizes: *sizes,
         }
@@ -80,107 +101,120 @@ impl Lines {
         let g = &self.sizes.geometry;
         (self.width - 1) * g.stride[2] + g.kernel[2]
     }
+    /// Numbers from one position to the next, outputs last.
+    fn step(&self) -> usize {
+        (self.sizes.outputs.div_ceil(ROWS) * ROWS).next_multiple_of(LANES)
+    }
     /// Sample, depth and height of a line.
     fn place(&self, line: usize) -> [usize; 3] {
-        let [d, h, _] = self.sizes.output;
-        [line / (d * h), line / h % d, line % h]
+        let depth = self.sizes.output[0];
+        [
+            line / (depth * self.height),
+            line / self.height % depth,
+            line % self.height,
+        ]
     }
 }
 
-/// One row of taps, one block of channels, some panels of outputs.
+/// Some channels, over some lines.
 struct Task<'a> {
     x: &'a [f32],
-    last: &'a [f32],
-    step: usize,
+    dy: &'a [f32],
     sizes: &'a Sizes,
     lines: &'a Lines,
     first: usize,
-    row: [usize; 2],
-    panels: std::ops::Range<usize>,
-    dw: Shared<'a>,
+    share: std::ops::Range<usize>,
 }
 
 impl Task<'_> {
+    /// Lines taken at a time.
     fn chunk(&self) -> usize {
-        CHUNK.div_ceil(self.lines.width).min(self.lines.count)
-    }
-}
-
-#[inline(always)]
-fn transpose_outputs(dy: &[f32], sizes: &Sizes, lines: &Lines, line: usize, step: usize, last: &mut [f32]) {
-    let [sample, d, h] = lines.place(line);
-    let volume: usize = sizes.output.iter().product();
-    let start = (d * sizes.output[1] + h) * lines.width;
-    for o in (0..step).step_by(LANES) {
-        let there = sizes.outputs.saturating_sub(o).min(LANES);
-        let from = &dy[(sample * sizes.outputs + o.min(sizes.outputs - 1)) * volume + start..];
-        lines_last(from, volume, there, lines.width, &mut last[o..], step);
+        (OUTPUTS / (self.lines.width * self.lines.step())).clamp(1, self.share.len().max(1))
     }
 }
 
 dispatch! {
-    fn correlate_task(task: &Task<'_>, field: &mut [f32], sums: &mut [f32]) = correlate_task_body
+    /// Writes Σ_positions of outputs times what each tap meets to (taps, blocks of channels, panels, ROWS, COLUMNS).
+    fn correlate_task(task: &Task<'_>, field: &mut [f32], last: &mut [f32], sums: &mut [f32]) = correlate_task_body
 }
 
 #[inline(always)]
-fn correlate_task_body<const FMA: bool>(task: &Task<'_>, field: &mut [f32], sums: &mut [f32]) {
-    let (lines, taps) = (task.lines, task.sizes.geometry.kernel[2]);
-    let stride = task.sizes.geometry.stride[2] * COLUMNS;
-    let (width, padded) = (lines.width, lines.padded() * COLUMNS);
+fn correlate_task_body<const FMA: bool>(
+    task: &Task<'_>,
+    field: &mut [f32],
+    last: &mut [f32],
+    sums: &mut [f32],
+) {
+    let (lines, sizes) = (task.lines, task.sizes);
+    let [depths, downs, taps] = sizes.geometry.kernel;
+    let (step, stride) = (lines.step(), sizes.geometry.stride[2] * COLUMNS);
+    let (width, padded) = (lines.width * step, lines.padded() * COLUMNS);
+    let blocks = (sizes.channels - task.first)
+        .div_ceil(COLUMNS)
+        .min(CHANNELS / COLUMNS);
+    let panels = sizes.outputs.div_ceil(ROWS);
     sums.fill(0.0);
     let tiles = sums.as_chunks_mut::<COLUMNS>().0.as_chunks_mut::<ROWS>().0;
-    for start in (0..lines.count).step_by(task.chunk()) {
-        let chunk = start..(start + task.chunk()).min(lines.count);
-        for (line, field) in chunk.clone().zip(field.chunks_exact_mut(padded)) {
-            channels_last(task, line, field);
+    for start in task.share.clone().step_by(task.chunk()) {
+        let chunk = start..(start + task.chunk()).min(task.share.end);
+        for (line, last) in chunk.clone().zip(last.chunks_exact_mut(width)) {
+            transpose_outputs(task, line, last);
         }
-        for (i, panel) in task.panels.clone().enumerate() {
-            for tap in 0..taps {
-                let mut tile: Tile = [[0.0; COLUMNS]; ROWS];
-                for (line, field) in chunk.clone().zip(field.chunks_exact(padded)) {
-                    let a = &task.last[line * width * task.step..][..width * task.step];
-                    let field = &field[tap * COLUMNS..];
-                    tile = multiply::<FMA>(tile, &a[panel * ROWS..], task.step, field, stride);
+        for row in 0..depths * downs {
+            for block in 0..blocks {
+                for (line, field) in chunk.clone().zip(field.chunks_exact_mut(padded)) {
+                    channels_last(task, [row / downs, row % downs], block, line, field);
                 }
-                let sum = &mut tiles[i * taps + tap];
-                for (sum, tile) in sum.as_flattened_mut().iter_mut().zip(tile.as_flattened()) {
-                    *sum += tile;
+                for tap in 0..taps {
+                    let first = ((row * taps + tap) * (CHANNELS / COLUMNS) + block) * panels;
+                    for (panel, sum) in tiles[first..first + panels].iter_mut().enumerate() {
+                        let mut tile: Tile = *sum;
+                        let operands = last.chunks_exact(width).zip(field.chunks_exact(padded));
+                        for (last, field) in operands.take(chunk.len()) {
+                            let (a, b) = (&last[panel * ROWS..], &field[tap * COLUMNS..]);
+                            tile = multiply::<FMA>(tile, lines.width, (a, step), (b, stride));
+                        }
+                        *sum = tile;
+                    }
                 }
             }
         }
     }
-    let sizes = task.sizes;
-    let first_tap = (task.row[0] * sizes.geometry.kernel[1] + task.row[1]) * taps;
-    for (i, tile) in tiles.iter().enumerate() {
-        let (panel, tap) = (task.panels.start + i / taps, i % taps);
-        for (o, row) in (panel * ROWS..sizes.outputs).zip(tile) {
-            for (c, sum) in (task.first..sizes.channels).zip(row) {
-                let at = (o * sizes.channels + c) * sizes.geometry.taps() + first_tap + tap;
-                // SAFETY: of all tasks, only this one has this tap of this channel and output.
-                unsafe { task.dw.part(at, 1)[0] += sum };
-            }
-        }
+}
+
+/// Copies a line of outputs to (positions, outputs), zeros filling the last panel.
+#[inline(always)]
+fn transpose_outputs(task: &Task<'_>, line: usize, last: &mut [f32]) {
+    let (sizes, lines) = (task.sizes, task.lines);
+    let [sample, d, h] = lines.place(line);
+    let volume: usize = sizes.output.iter().product();
+    let start = (d * lines.height + h) * lines.width;
+    for o in (0..lines.step()).step_by(LANES) {
+        let there = sizes.outputs.saturating_sub(o).min(LANES);
+        let from = &task.dy[(sample * sizes.outputs + o.min(sizes.outputs - 1)) * volume + start..];
+        lines_last(from, volume, there, lines.width, &mut last[o..], lines.step());
     }
 }
 
 /// Copies a block of channels of the line that a line of outputs meets to (padded, COLUMNS).
 #[inline(always)]
-fn channels_last(task: &Task<'_>, line: usize, field: &mut [f32]) {
+fn channels_last(task: &Task<'_>, row: [usize; 2], block: usize, line: usize, field: &mut [f32]) {
     let (sizes, lines) = (task.sizes, task.lines);
     let [sample, d, h] = lines.place(line);
-    let (Some(d), Some(h)) = (met(sizes, 0, d, task.row[0]), met(sizes, 1, h, task.row[1])) else {
+    let (Some(d), Some(h)) = (met(sizes, 0, d, row[0]), met(sizes, 1, h, row[1])) else {
         field.fill(0.0);
         return;
     };
     let volume: usize = sizes.input.iter().product();
     let (width, reach) = (sizes.input[2], sizes.geometry.reach[2]);
     let start = (d * sizes.input[1] + h) * width;
+    let first = task.first + block * COLUMNS;
     let circular = sizes.geometry.padding == Padding::Circular;
     let before = reach.min(lines.padded());
     let len = width.min(lines.padded() - before);
     for j in (0..COLUMNS).step_by(LANES) {
-        let there = sizes.channels.saturating_sub(task.first + j).min(LANES);
-        let c = (task.first + j).min(sizes.channels - 1);
+        let there = sizes.channels.saturating_sub(first + j).min(LANES);
+        let c = (first + j).min(sizes.channels - 1);
         let from = &task.x[(sample * sizes.channels + c) * volume + start..];
         let field = &mut field[j..];
         // What lies before the line, the line, and what lies after it.

@@ -6,7 +6,7 @@ use super::{
     gemm::{COLUMNS, ROWS, Tile, multiply_packed},
     geometry::Sizes,
     scratch::{self, Shared},
-    walk::{Run, Segment, Walk},
+    walk::{List, Run, Segment, Walk},
 };
 use crate::ops::simd::dispatch;
 
@@ -77,14 +77,14 @@ impl<'a> Weights<'a> {
                 if first + ROWS > self.rows {
                     packed.fill(0.0);
                 }
-                for row in first..(first + ROWS).min(self.rows) {
-                    for tap in 0..taps {
-                        let start = row * self.row_step + walk.in_kernel(tap, self.kernel);
-                        let to = packed[tap * self.sources * ROWS + row - first..]
-                            .iter_mut()
-                            .step_by(ROWS);
-                        let from = values[start..].iter().step_by(self.source_step);
-                        to.zip(from.take(self.sources)).for_each(|(to, from)| *to = *from);
+                let there = ROWS.min(self.rows - first);
+                for (tap, packed) in packed.chunks_exact_mut(self.sources * ROWS).enumerate() {
+                    let start = first * self.row_step + walk.in_kernel(tap, self.kernel);
+                    for (s, packed) in packed.as_chunks_mut::<ROWS>().0.iter_mut().enumerate() {
+                        let from = &values[start + s * self.source_step..];
+                        for (i, to) in packed.iter_mut().enumerate().take(there) {
+                            *to = from[i * self.row_step];
+                        }
                     }
                 }
             });
@@ -96,6 +96,13 @@ impl<'a> Weights<'a> {
 pub(super) enum Write {
     Over,
     Add,
+}
+
+/// Where neighbouring positions lie in the first channel of the destination.
+#[derive(Debug, Clone, Copy, Default)]
+struct Target {
+    start: usize,
+    len: usize,
 }
 
 /// All that a block of positions needs to know.
@@ -144,7 +151,7 @@ pub(super) fn convolve(
                 let (group, part) = (rest / parts, rest % parts);
                 let share = |i: usize| i * weights.panels() / parts;
                 let columns = block_of * block..((block_of + 1) * block).min(panels);
-                scratch::with(block * inner * COLUMNS + COLUMNS, |patches| {
+                scratch::with(block * (inner + 1) * COLUMNS, |patches| {
                     product_block(&product, group, share(part)..share(part + 1), columns, patches);
                 });
             });
@@ -166,47 +173,56 @@ fn product_block_body<const FMA: bool>(
 ) {
     let Product { walk, weights, .. } = product;
     let inner = walk.taps() * weights.sources;
-    let panel_size = inner * COLUMNS;
+    let panel_size = (inner + 1) * COLUMNS;
+    let mut segments = [List::<Segment>::new(); PANELS];
+    let mut targets = [List::<Target>::new(); PANELS];
     for (i, column) in columns.clone().enumerate() {
-        let segments = walk.segments(column);
-        pack_patches(
-            product,
-            group,
-            segments.as_slice(),
-            &mut patches[i * panel_size..],
-        );
+        segments[i] = walk.segments(column);
+        for segment in segments[i].as_slice() {
+            targets[i].push(Target {
+                start: walk.destination(segment, weights.rows * weights.groups),
+                len: segment.len,
+            });
+        }
     }
+    pack_patches(product, group, &segments[..columns.len()], patches, panel_size);
     for row in rows {
         let a = &product.packed[(group * weights.panels() + row) * inner * ROWS..][..inner * ROWS];
-        for (i, column) in columns.clone().enumerate() {
-            let b = &patches[i * panel_size..][..panel_size];
+        for (patches, targets) in patches.chunks_exact(panel_size).zip(&targets[..columns.len()]) {
+            let b = &patches[..inner * COLUMNS];
             let tile = multiply_packed::<FMA>([[0.0; COLUMNS]; ROWS], a, b);
-            store(
-                product,
-                group,
-                row * ROWS,
-                walk.segments(column).as_slice(),
-                &tile,
-            );
+            store(product, group, row * ROWS, targets.as_slice(), &tile);
         }
     }
 }
 
-/// Packs what all taps meet at the positions of a panel to (taps, sources, COLUMNS).
+/// Packs what all taps meet at the positions of each panel to (taps, sources, COLUMNS), and a row to spare.
 #[inline(always)]
-fn pack_patches(product: &Product<'_>, group: usize, segments: &[Segment], panel: &mut [f32]) {
+fn pack_patches(
+    product: &Product<'_>,
+    group: usize,
+    panels: &[List<Segment>],
+    patches: &mut [f32],
+    size: usize,
+) {
     let Product { walk, weights, .. } = product;
     let channels = weights.sources * weights.groups;
-    let volume = walk.source();
+    let (volume, step) = (walk.source(), walk.axes[2].step);
+    let mut runs = [List::<Run>::new(); PANELS];
     for tap in 0..walk.taps() {
-        let runs = walk.runs(segments, walk.tap(tap), channels);
-        let rows = &mut panel[tap * weights.sources * COLUMNS..];
+        for (runs, segments) in runs.iter_mut().zip(panels) {
+            *runs = walk.runs(segments.as_slice(), walk.tap(tap), channels);
+        }
+        // Panels inside: they are neighbours in memory, sources are not.
         for s in 0..weights.sources {
             let source = &product.source[(group * weights.sources + s) * volume..];
-            // A run may write beyond its end: what comes next writes over it.
-            let row = &mut rows[s * COLUMNS..];
-            for run in runs.as_slice() {
-                copy_run(run, walk.axes[2].step, source, row);
+            let row = (tap * weights.sources + s) * COLUMNS;
+            for (runs, panel) in runs.iter().zip(patches.chunks_exact_mut(size)).take(panels.len()) {
+                // A run may write beyond its end: what comes next writes over it.
+                let row = &mut panel[row..];
+                for run in runs.as_slice() {
+                    copy_run(run, step, source, row);
+                }
             }
         }
     }
@@ -239,36 +255,48 @@ fn copy_run(run: &Run, step: usize, source: &[f32], row: &mut [f32]) {
 
 /// Writes a tile to its outputs.
 #[inline(always)]
-fn store(product: &Product<'_>, group: usize, first: usize, segments: &[Segment], tile: &Tile) {
+fn store(product: &Product<'_>, group: usize, first: usize, targets: &[Target], tile: &Tile) {
     let Product { walk, weights, .. } = product;
-    let channels = weights.rows * weights.groups;
-    let spread = walk.axes[2].spread;
+    let (extent, spread) = (walk.extent(), walk.axes[2].spread);
+    let whole = spread == 1 && targets.len() == 1 && targets[0].len == COLUMNS;
     for (i, row) in tile.iter().enumerate().take(weights.rows - first) {
         let channel = group * weights.rows + first + i;
         let bias = product.bias.map_or(0.0, |bias| bias[channel]);
-        let mut at = 0;
-        for segment in segments {
-            let start = walk.destination(segment, channels) + channel * walk.extent();
+        if whole {
             // SAFETY: of all threads, only this one has these positions of this channel.
-            let to = unsafe { product.to.part(start, (segment.len - 1) * spread + 1) };
-            let row = &row[at..at + segment.len];
-            at += segment.len;
-            match (product.write, spread) {
-                (Write::Over, 1) => to.iter_mut().zip(row).for_each(|(to, v)| *to = v + bias),
-                (Write::Add, 1) => to.iter_mut().zip(row).for_each(|(to, v)| *to += v + bias),
-                (Write::Over, _) => {
-                    to.iter_mut()
-                        .step_by(spread)
-                        .zip(row)
-                        .for_each(|(to, v)| *to = v + bias);
-                }
-                (Write::Add, _) => {
-                    to.iter_mut()
-                        .step_by(spread)
-                        .zip(row)
-                        .for_each(|(to, v)| *to += v + bias);
-                }
+            let to = unsafe { product.to.part(targets[0].start + channel * extent, COLUMNS) };
+            if let Some(to) = to.first_chunk_mut::<COLUMNS>() {
+                write_whole(row, bias, product.write, to);
             }
+            continue;
+        }
+        let mut at = 0;
+        for target in targets {
+            // SAFETY: as above.
+            let to = unsafe {
+                product
+                    .to
+                    .part(target.start + channel * extent, (target.len - 1) * spread + 1)
+            };
+            let row = &row[at..at + target.len];
+            at += target.len;
+            for (to, v) in to.chunks_mut(spread).zip(row) {
+                let old = if product.write == Write::Add { to[0] } else { 0.0 };
+                to[0] = old + v + bias;
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn write_whole(row: &[f32; COLUMNS], bias: f32, write: Write, to: &mut [f32; COLUMNS]) {
+    if write == Write::Add {
+        for j in 0..COLUMNS {
+            to[j] += row[j] + bias;
+        }
+    } else {
+        for j in 0..COLUMNS {
+            to[j] = row[j] + bias;
         }
     }
 }

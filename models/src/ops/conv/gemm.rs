@@ -10,22 +10,29 @@ pub(super) const COLUMNS: usize = 16;
 /// A block of a matrix in registers.
 pub(super) type Tile = [[f32; COLUMNS]; ROWS];
 
-/// Adds Σᵢ aᵢ bᵢᵀ to a tile: `a` holds `ROWS` numbers at every `a_step`, `b` `COLUMNS` at every `b_step`; the
-/// shorter of the two ends the sum.
+/// Adds Σᵢ aᵢ bᵢᵀ, of `count` terms, to a tile: `a` holds `ROWS` numbers at every `a_step`, `b` `COLUMNS` at every
+/// `b_step`.
+// Loops over fixed ranges keep the tile in registers.
+#[allow(clippy::needless_range_loop)]
 #[inline(always)]
 pub(super) fn multiply<const FMA: bool>(
     mut tile: Tile,
-    a: &[f32],
-    a_step: usize,
-    b: &[f32],
-    b_step: usize,
+    count: usize,
+    (a, a_step): (&[f32], usize),
+    (b, b_step): (&[f32], usize),
 ) -> Tile {
-    for (a, b) in a.chunks(a_step).zip(b.chunks(b_step)) {
-        if let (Some(a), Some(b)) = (a.first_chunk::<ROWS>(), b.first_chunk::<COLUMNS>()) {
-            for i in 0..ROWS {
-                for j in 0..COLUMNS {
-                    tile[i][j] = multiply_add::<FMA>(a[i], b[j], tile[i][j]);
-                }
+    if count == 0 {
+        return tile;
+    }
+    assert!((count - 1) * a_step + ROWS <= a.len() && (count - 1) * b_step + COLUMNS <= b.len());
+    for k in 0..count {
+        for i in 0..ROWS {
+            // SAFETY: k < count and i < ROWS: inside, as asserted above. A check in every turn costs a tenth.
+            let a = unsafe { *a.get_unchecked(k * a_step + i) };
+            for j in 0..COLUMNS {
+                // SAFETY: as above, with j < COLUMNS.
+                let b = unsafe { *b.get_unchecked(k * b_step + j) };
+                tile[i][j] = multiply_add::<FMA>(a, b, tile[i][j]);
             }
         }
     }

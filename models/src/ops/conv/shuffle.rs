@@ -113,8 +113,14 @@ pub(super) fn lines_last(from: &[f32], apart: usize, lines: usize, len: usize, t
     let whole = len - len % LANES;
     for at in (0..whole).step_by(LANES) {
         let mut rows = [[0.0; LANES]; LANES];
-        for (l, row) in rows.iter_mut().enumerate().take(lines) {
-            row.copy_from_slice(&from[l * apart + at..][..LANES]);
+        if lines == LANES {
+            for l in 0..LANES {
+                rows[l].copy_from_slice(&from[l * apart + at..][..LANES]);
+            }
+        } else {
+            for (l, row) in rows.iter_mut().enumerate().take(lines) {
+                row.copy_from_slice(&from[l * apart + at..][..LANES]);
+            }
         }
         let columns = transpose(&rows);
         for (i, column) in columns.iter().enumerate() {

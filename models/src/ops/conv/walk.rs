@@ -52,6 +52,7 @@ pub(super) struct Run {
 }
 
 /// At most one for each lane.
+#[derive(Clone, Copy)]
 pub(super) struct List<T> {
     items: [T; COLUMNS],
     len: usize,
@@ -64,7 +65,7 @@ impl<T: Copy + Default> List<T> {
             len: 0,
         }
     }
-    fn push(&mut self, item: T) {
+    pub(super) fn push(&mut self, item: T) {
         self.items[self.len] = item;
         self.len += 1;
     }

@@ -21,8 +21,6 @@ pub(super) struct Block<'a> {
     pub tiling: &'a Tiling,
     pub lines: Range<usize>,
     pub source: &'a [f32],
-    /// Transformed weights.
-    pub weights: &'a [f32],
     pub bias: Option<&'a [f32]>,
     pub to: Shared<'a>,
     pub write: Write,
@@ -45,13 +43,14 @@ impl Block<'_> {
     pub(super) fn inputs_len(&self) -> usize {
         FREQUENCIES * self.input_step()
     }
-    /// Panels of outputs multiplied at a time.
-    fn panels_at_once(&self) -> usize {
+    /// Panels of outputs multiplied at a time, so that their products stay in the cache.
+    pub(super) fn panels_at_once(&self) -> usize {
         let panel = FREQUENCIES * self.columns() * COLUMNS * ROWS;
         (super::PRODUCTS / panel).clamp(1, self.tiling.panels())
     }
-    fn product_step(&self) -> usize {
-        self.panels_at_once() * self.columns() * COLUMNS * ROWS + COLUMNS
+    /// Numbers from one frequency of the products of some panels to the next.
+    fn product_step(&self, panels: usize) -> usize {
+        panels * self.columns() * COLUMNS * ROWS + COLUMNS
     }
     /// Where a tile of a term is, at the first frequency.
     fn place(&self, inner: usize, tile: usize) -> usize {
@@ -61,38 +60,49 @@ impl Block<'_> {
     fn phase(&self) -> usize {
         self.across().next_multiple_of(LANES) + LANES
     }
-    /// Working memory: products, or rows of the source by phases and a line.
-    pub(super) fn work_len(&self) -> usize {
+    /// Working memory: products of some panels, or rows of the source by phases and a line.
+    pub(super) fn work_len(&self, panels: usize) -> usize {
         let rows = self.lines.len().min(self.tiling.tiles[0]) * OUT + 2;
         let sources = (rows * OUT + OUT) * self.phase();
-        sources.max(FREQUENCIES * self.product_step())
+        sources.max(FREQUENCIES * self.product_step(panels))
     }
 }
 
 /// Convolves a block, in working memory of `inputs_len` and `work_len`.
-pub(super) fn convolve(block: &Block<'_>, inputs: &mut [f32], work: &mut [f32]) {
-    transform_inputs(block, inputs, work);
-    let panels = block.tiling.panels();
+pub(super) fn convolve(block: &Block<'_>, weights: &[f32], inputs: &mut [f32], work: &mut [f32]) {
+    let tiling = block.tiling;
+    transform_inputs(block, 0..tiling.inner(), Shared::new(inputs), work);
     let chunk = block.panels_at_once();
-    for first in (0..panels).step_by(chunk) {
-        let panels = first..(first + chunk).min(panels);
-        multiply(block, panels.clone(), inputs, work);
+    for first in (0..tiling.panels()).step_by(chunk) {
+        let panels = first..(first + chunk).min(tiling.panels());
+        multiply(
+            block,
+            panels.len(),
+            &weights[first * tiling.panel()..],
+            inputs,
+            work,
+        );
         transform_outputs(block, panels, work);
     }
 }
 
 dispatch! {
-    /// Transforms all inputs to (frequencies, columns, inner, COLUMNS).
-    fn transform_inputs(block: &Block<'_>, inputs: &mut [f32], work: &mut [f32]) = transform_inputs_body
+    /// Transforms some terms of the inputs to (frequencies, columns, inner, COLUMNS), whose terms only it may hold.
+    pub(super) fn transform_inputs(block: &Block<'_>, terms: Range<usize>, inputs: Shared<'_>, work: &mut [f32]) = transform_inputs_body
 }
 
 #[inline(always)]
-fn transform_inputs_body<const FMA: bool>(block: &Block<'_>, inputs: &mut [f32], work: &mut [f32]) {
+fn transform_inputs_body<const FMA: bool>(
+    block: &Block<'_>,
+    terms: Range<usize>,
+    inputs: Shared<'_>,
+    work: &mut [f32],
+) {
     let tiling = block.tiling;
     let axes = &tiling.walk.axes;
     let (volume, plane) = (tiling.walk.source(), axes[1].source * axes[2].source);
     let (line, rows) = work.split_at_mut(OUT * block.phase());
-    for i in 0..tiling.inner() {
+    for i in terms {
         let (tap, source) = ((i / tiling.sources) as isize, i % tiling.sources);
         let mut at = block.lines.start;
         while at < block.lines.end {
@@ -118,8 +128,8 @@ fn transform_inputs_body<const FMA: bool>(block: &Block<'_>, inputs: &mut [f32],
                 }
                 None => {
                     for t in tile..tile + count * block.across() {
-                        for inputs in inputs.chunks_mut(block.input_step()) {
-                            inputs[block.place(i, t)] = 0.0;
+                        for f in 0..FREQUENCIES {
+                            put(inputs, f * block.input_step() + block.place(i, t), &[0.0]);
                         }
                     }
                 }
@@ -202,7 +212,7 @@ fn transform_line<const FMA: bool>(
     rows: &[f32],
     inner: usize,
     tile: usize,
-    inputs: &mut [f32],
+    inputs: Shared<'_>,
 ) {
     let size = block.phase();
     for first in (0..block.across()).step_by(LANES) {
@@ -216,42 +226,61 @@ fn transform_line<const FMA: bool>(
         let six = transform::input::<FMA>(&six);
         let count = (block.across() - first).min(LANES);
         let tile = tile + first;
-        if count == LANES && tile % COLUMNS <= COLUMNS - LANES {
-            let inputs = &mut inputs[block.place(inner, tile)..];
+        // Usually all lanes, or half of them, fall into one column of tiles.
+        let mut t = 0;
+        while t < count {
+            let start = block.place(inner, tile + t);
+            let room = (COLUMNS - (tile + t) % COLUMNS).min(count - t);
+            let n = [LANES, LANES / 2, 1][usize::from(room < LANES) + usize::from(room < LANES / 2)];
             for (f, lanes) in six.as_flattened().iter().enumerate() {
-                inputs[f * block.input_step()..][..LANES].copy_from_slice(lanes);
-            }
-        } else {
-            for (t, tile) in (tile..tile + count).enumerate() {
-                let inputs = &mut inputs[block.place(inner, tile)..];
-                for (f, lanes) in six.as_flattened().iter().enumerate() {
-                    inputs[f * block.input_step()] = lanes[t];
+                let start = start + f * block.input_step();
+                match n {
+                    LANES => put(inputs, start, lanes),
+                    1 => put(inputs, start, &[lanes[t]]),
+                    _ => put(
+                        inputs,
+                        start,
+                        &[lanes[t], lanes[t + 1], lanes[t + 2], lanes[t + 3]],
+                    ),
                 }
             }
+            t += n;
         }
     }
 }
 
+/// Writes neighbouring tiles of a term.
+#[inline(always)]
+fn put<const N: usize>(inputs: Shared<'_>, start: usize, lanes: &[f32; N]) {
+    // SAFETY: of all threads, only this one has the term that these belong to.
+    unsafe { inputs.part(start, N) }.copy_from_slice(lanes);
+}
+
 dispatch! {
-    /// Multiplies some panels of weights with all inputs, to (frequencies, panels, ROWS, columns).
-    fn multiply(block: &Block<'_>, panels: Range<usize>, inputs: &[f32], work: &mut [f32]) = multiply_body
+    /// Multiplies panels of weights with all inputs, to (frequencies, panels, ROWS, columns).
+    pub(super) fn multiply(block: &Block<'_>, panels: usize, weights: &[f32], inputs: &[f32], work: &mut [f32]) = multiply_body
 }
 
 #[inline(always)]
-fn multiply_body<const FMA: bool>(block: &Block<'_>, panels: Range<usize>, inputs: &[f32], work: &mut [f32]) {
+fn multiply_body<const FMA: bool>(
+    block: &Block<'_>,
+    panels: usize,
+    weights: &[f32],
+    inputs: &[f32],
+    work: &mut [f32],
+) {
     let tiling = block.tiling;
     let (a_size, b_size) = (tiling.inner() * ROWS, tiling.inner() * COLUMNS);
     let width = block.columns() * COLUMNS;
     for f in 0..FREQUENCIES {
-        let weights = &block.weights[f * tiling.weight_step()..];
         let inputs = &inputs[f * block.input_step()..][..block.columns() * b_size];
-        let products = &mut work[f * block.product_step()..];
-        for (i, panel) in panels.clone().enumerate() {
-            let a = &weights[panel * a_size..][..a_size];
+        let products = &mut work[f * block.product_step(panels)..];
+        for panel in 0..panels {
+            let a = &weights[panel * tiling.panel() + f * tiling.weight_step()..][..a_size];
             for (column, b) in inputs.chunks_exact(b_size).enumerate() {
                 let tile = multiply_packed::<FMA>([[0.0; COLUMNS]; ROWS], a, b);
                 for (r, row) in tile.iter().enumerate() {
-                    products[(i * ROWS + r) * width + column * COLUMNS..][..COLUMNS].copy_from_slice(row);
+                    products[(panel * ROWS + r) * width + column * COLUMNS..][..COLUMNS].copy_from_slice(row);
                 }
             }
         }
@@ -260,27 +289,28 @@ fn multiply_body<const FMA: bool>(block: &Block<'_>, panels: Range<usize>, input
 
 dispatch! {
     /// Transforms the products of some panels back and writes their outputs.
-    fn transform_outputs(block: &Block<'_>, panels: Range<usize>, products: &[f32]) = transform_outputs_body
+    pub(super) fn transform_outputs(block: &Block<'_>, panels: Range<usize>, products: &[f32]) = transform_outputs_body
 }
 
 #[inline(always)]
 fn transform_outputs_body<const FMA: bool>(block: &Block<'_>, panels: Range<usize>, products: &[f32]) {
     let first = panels.start * ROWS;
     for row in first..(panels.end * ROWS).min(block.tiling.rows) {
-        transform_row::<FMA>(block, row, &products[(row - first) * block.columns() * COLUMNS..]);
+        let products = &products[(row - first) * block.columns() * COLUMNS..];
+        transform_row::<FMA>(block, row, products, block.product_step(panels.len()));
     }
 }
 
 /// Transforms the products of one row back and writes its outputs.
 #[inline(always)]
-fn transform_row<const FMA: bool>(block: &Block<'_>, row: usize, products: &[f32]) {
+fn transform_row<const FMA: bool>(block: &Block<'_>, row: usize, products: &[f32], step: usize) {
     let bias = block.bias.map_or(0.0, |bias| bias[row]);
     for first in (0..block.tiles()).step_by(LANES) {
         let products = &products[first..];
         let mut six: Six = [[[0.0; LANES]; SIDE]; SIDE];
         for i in 0..SIDE {
             for j in 0..SIDE {
-                six[i][j].copy_from_slice(&products[(i * SIDE + j) * block.product_step()..][..LANES]);
+                six[i][j].copy_from_slice(&products[(i * SIDE + j) * step..][..LANES]);
             }
         }
         let four: Four = transform::output::<FMA>(&six);

@@ -127,7 +127,7 @@ fn sum_tiles_body<const FMA: bool>(task: &Task<'_>, work: &mut [f32], field: &mu
     let blocks = task.channels.len().div_ceil(COLUMNS);
     for start in task.lines.clone().step_by(task.lines_at_once()) {
         let lines = start..(start + task.lines_at_once()).min(task.lines.end);
-        let tiles = lines.len() * task.across();
+        let count = lines.len() * task.across();
         transform_inputs::<FMA>(task, lines.clone(), field, inputs);
         transform_outputs::<FMA>(task, lines, field, outputs);
         let frequencies = sums.chunks_exact_mut(sums.len() / FREQUENCIES);
@@ -135,13 +135,13 @@ fn sum_tiles_body<const FMA: bool>(task: &Task<'_>, work: &mut [f32], field: &mu
             .chunks_exact(x_frequency)
             .zip(outputs.chunks_exact(y_frequency));
         for (sums, (x, y)) in frequencies.zip(operands) {
-            let (x, y) = (&x[..tiles * x_step], &y[..tiles * y_step]);
+            let (x, y) = (&x[..count * x_step], &y[..count * y_step]);
             let tiles = sums.as_chunks_mut::<COLUMNS>().0.as_chunks_mut::<ROWS>().0;
             for (panel, tiles) in tiles.chunks_exact_mut(CHANNELS / COLUMNS).enumerate() {
                 for (block, sum) in tiles.iter_mut().enumerate().take(blocks) {
                     let (y, x) = (&y[panel * ROWS..], &x[block * COLUMNS..]);
                     let tile: Tile = *sum;
-                    *sum = multiply::<FMA>(tile, y, y_step, x, x_step);
+                    *sum = multiply::<FMA>(tile, count, (y, y_step), (x, x_step));
                 }
             }
         }

@@ -3,6 +3,9 @@
 //! Winograd's F(4×4, 3×3) (Lavin & Gray 2015, arXiv:1509.09308): a quarter of the multiplications. Tiles are
 //! transformed, multiplied and transformed back in blocks that stay in the cache. A kernel that is deep as well is a
 //! sum over its depths, taken before the transform back.
+//!
+//! With normal inputs and weights, the largest error against f64 was 5e-6 of the largest output for 512 channels and
+//! 2e-6 for 64, forward and transposed, and 1e-6 for the gradient of the weights.
 
 mod block;
 mod gradient;
@@ -14,7 +17,7 @@ pub(super) use gradient::correlate;
 
 use self::{
     block::Block,
-    transform::{FREQUENCIES, LANES, OUT, SIDE},
+    transform::{FREQUENCIES, LANES, OUT},
 };
 use super::{
     direct::{Weights, Write},
@@ -29,6 +32,15 @@ use crate::ops::simd::dispatch;
 const INPUTS: usize = 80 * 1024;
 /// Products that a core holds at a time.
 const PRODUCTS: usize = 32 * 1024;
+
+/// Up to so many tiles are one block, if the transformed weights are more than `MANY_WEIGHTS`: too many to be
+/// written to memory for so few.
+const FEW_TILES: usize = 128;
+const MANY_WEIGHTS: usize = 1 << 20;
+/// Tasks to divide outputs into, at least.
+const TASKS: usize = 8;
+/// Terms that a task transforms.
+const TERMS: usize = 16;
 
 /// Whether a convolution is one that tiles can do, and would do faster.
 pub(super) fn suits(sizes: &Sizes) -> bool {
@@ -76,10 +88,14 @@ impl Tiling {
     fn panels(&self) -> usize {
         self.rows.div_ceil(ROWS)
     }
-    /// Numbers from one frequency of the transformed weights to the next: a line more than there are, so that
+    /// Numbers from one frequency of a panel of transformed weights to the next: a line more than there are, so that
     /// frequencies do not fall on the same lines of the cache.
     fn weight_step(&self) -> usize {
-        self.panels() * self.inner() * ROWS + COLUMNS
+        self.inner() * ROWS + COLUMNS
+    }
+    /// Numbers of a panel of transformed weights.
+    fn panel(&self) -> usize {
+        FREQUENCIES * self.weight_step()
     }
     /// Sample, depth and row of a line of tiles.
     fn place(&self, line: usize) -> [usize; 3] {
@@ -113,34 +129,71 @@ pub(super) fn convolve(
     write: Write,
 ) {
     let tiling = Tiling::new(walk, weights.sources, weights.rows);
-    scratch::with(FREQUENCIES * tiling.weight_step(), |transformed| {
-        let shared = Shared::new(transformed);
-        (0..tiling.panels()).into_par_iter().for_each(|panel| {
-            transform_weights(&tiling, &weights, panel, shared);
+    let few = tiling.lines * tiling.tiles[1] <= FEW_TILES && tiling.panels() * tiling.panel() > MANY_WEIGHTS;
+    let lines = if few { tiling.lines } else { tiling.lines_at_once() };
+    let block = |at: usize| Block {
+        tiling: &tiling,
+        lines: at * lines..((at + 1) * lines).min(tiling.lines),
+        source,
+        bias,
+        to,
+        write,
+    };
+    if few {
+        return convolve_few(&block(0), &weights);
+    }
+    scratch::with(tiling.panels() * tiling.panel(), |transformed| {
+        transformed
+            .par_chunks_exact_mut(tiling.panel())
+            .enumerate()
+            .for_each(|(panel, to)| {
+                transform_weights(&tiling, &weights, panel, to);
+            });
+        (0..tiling.lines.div_ceil(lines)).into_par_iter().for_each(|at| {
+            let block = block(at);
+            scratch::with(block.inputs_len(), |inputs| {
+                scratch::with(block.work_len(block.panels_at_once()), |work| {
+                    block::convolve(&block, transformed, inputs, work);
+                });
+            });
         });
-        let lines = tiling.lines_at_once();
-        (0..tiling.lines.div_ceil(lines))
+    });
+}
+
+/// Convolves all tiles as one block, divided by outputs: each weight is used as soon as it is transformed.
+fn convolve_few(block: &Block<'_>, weights: &Weights<'_>) {
+    let tiling = block.tiling;
+    let chunk = (tiling.panels() / TASKS).clamp(1, 4);
+    scratch::with(block.inputs_len(), |inputs| {
+        let shared = Shared::new(inputs);
+        (0..tiling.inner().div_ceil(TERMS))
             .into_par_iter()
-            .for_each(|block| {
-                let block = Block {
-                    tiling: &tiling,
-                    lines: block * lines..((block + 1) * lines).min(tiling.lines),
-                    source,
-                    weights: transformed,
-                    bias,
-                    to,
-                    write,
-                };
-                scratch::with(block.inputs_len(), |inputs| {
-                    scratch::with(block.work_len(), |work| block::convolve(&block, inputs, work));
+            .for_each(|task| {
+                let terms = task * TERMS..((task + 1) * TERMS).min(tiling.inner());
+                scratch::with(block.work_len(0), |work| {
+                    block::transform_inputs(block, terms, shared, work)
+                });
+            });
+        (0..tiling.panels().div_ceil(chunk))
+            .into_par_iter()
+            .for_each(|task| {
+                let panels = task * chunk..((task + 1) * chunk).min(tiling.panels());
+                scratch::with(chunk * tiling.panel(), |transformed| {
+                    for (panel, to) in panels.clone().zip(transformed.chunks_exact_mut(tiling.panel())) {
+                        transform_weights(tiling, weights, panel, to);
+                    }
+                    scratch::with(block.work_len(chunk), |work| {
+                        block::multiply(block, panels.len(), transformed, inputs, work);
+                        block::transform_outputs(block, panels, work);
+                    });
                 });
             });
     });
 }
 
 dispatch! {
-    /// Transforms a panel of weights to (frequencies, panels, inner, ROWS).
-    fn transform_weights(tiling: &Tiling, weights: &Weights<'_>, panel: usize, to: Shared<'_>) = transform_weights_body
+    /// Transforms a panel of weights to (frequencies, inner, ROWS).
+    fn transform_weights(tiling: &Tiling, weights: &Weights<'_>, panel: usize, to: &mut [f32]) = transform_weights_body
 }
 
 #[inline(always)]
@@ -148,10 +201,9 @@ fn transform_weights_body<const FMA: bool>(
     tiling: &Tiling,
     weights: &Weights<'_>,
     panel: usize,
-    to: Shared<'_>,
+    to: &mut [f32],
 ) {
     let depth = &tiling.walk.axes[0];
-    let size = tiling.inner() * ROWS;
     for tap in 0..depth.taps {
         let first = (depth.first + depth.every * tap) * 9;
         for s in 0..tiling.sources {
@@ -165,11 +217,9 @@ fn transform_weights_body<const FMA: bool>(
                 }
             }
             let six = transform::kernel::<FMA>(&kernel);
-            for f in 0..FREQUENCIES {
-                let start = f * tiling.weight_step() + panel * size + (tap * tiling.sources + s) * ROWS;
-                // SAFETY: of all threads, only this one has this panel.
-                let to = unsafe { to.part(start, ROWS) };
-                to.copy_from_slice(&six[f / SIDE][f % SIDE][..ROWS]);
+            let to = &mut to[(tap * tiling.sources + s) * ROWS..];
+            for (f, lanes) in six.as_flattened().iter().enumerate() {
+                to[f * tiling.weight_step()..][..ROWS].copy_from_slice(&lanes[..ROWS]);
             }
         }
     }

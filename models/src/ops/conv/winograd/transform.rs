@@ -23,9 +23,9 @@ pub(super) type Four = [[Lanes; OUT]; OUT];
 /// A kernel.
 pub(super) type Three = [[Lanes; 3]; 3];
 
-/// The points. Smaller errors than at ±1 and ±2, because powers and weights grow less.
-const A: f32 = 0.5;
-const B: f32 = 1.0;
+/// The points: errors are a third of those at ±1 and ±2, because powers and weights grow less.
+const A: f32 = std::f32::consts::FRAC_1_SQRT_2;
+const B: f32 = std::f32::consts::SQRT_2;
 const A2: f32 = A * A;
 const B2: f32 = B * B;
 
