@@ -41,7 +41,7 @@ pub trait Device: dfdx::tensor_ops::Device<f32> {
         sizes: &Sizes,
     ) -> Result<Values<Self, T>> {
         let bias = bias.map(Parameter::taped);
-        conv::composed(x, weight.taped(), bias, sizes).map_err(ModelError::device)
+        conv::composed(x, weight.taped(), bias, sizes, &weight.kept).map_err(ModelError::device)
     }
 
     /// See [`conv_transposed`](crate::ops::conv_transposed).
@@ -55,7 +55,7 @@ pub trait Device: dfdx::tensor_ops::Device<f32> {
         sizes: &Sizes,
     ) -> Result<Values<Self, T>> {
         let bias = bias.map(Parameter::taped);
-        conv::composed_transposed(x, weight.taped(), bias, sizes).map_err(ModelError::device)
+        conv::composed_transposed(x, weight.taped(), bias, sizes, &weight.kept).map_err(ModelError::device)
     }
 
     /// See [`activate`](crate::ops::activate).

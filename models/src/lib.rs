@@ -1,7 +1,10 @@
 //! Train conditional generative models and read them as differentiable likelihoods.
 
 pub mod checkpoint;
+mod choice;
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 pub mod device;
 pub mod error;
 pub mod field;
@@ -18,11 +21,15 @@ pub mod train;
 pub mod velocity;
 pub mod weights;
 
+pub use choice::{DeviceChoice, OnDevice};
 pub use device::Device;
 /// The tensors, the tape and the devices that this crate builds on.
 pub use dfdx;
 /// The processor as a device.
 pub use dfdx::tensor::Cpu;
+/// A graphics processor of NVIDIA's as a device.
+#[cfg(feature = "cuda")]
+pub use dfdx::tensor::Cuda;
 pub use error::{ModelError, Result};
 pub use field::Field;
 pub use parameter::Module;

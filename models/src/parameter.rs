@@ -9,6 +9,7 @@ use crate::{
     error::{ModelError, Result},
     field::Flat,
     layers::BatchNorm,
+    ops::conv::Kept,
     weights::{Weight, Weights},
 };
 
@@ -17,6 +18,8 @@ use crate::{
 pub struct Parameter<D: Device> {
     pub(crate) shape: Vec<usize>,
     pub(crate) values: Flat<D>,
+    /// Where the composed convolution keeps what it looks up.
+    pub(crate) kept: Kept<D>,
     role: Role,
 }
 
@@ -58,7 +61,12 @@ impl<D: Device> Parameter<D> {
         let values = device
             .try_tensor_from_vec(values, (count,))
             .map_err(ModelError::device)?;
-        Ok(Self { shape, values, role })
+        Ok(Self {
+            shape,
+            values,
+            kept: Kept::default(),
+            role,
+        })
     }
 
     /// How many numbers it holds.

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use armilla_models::{
-    Cpu, Dual, Field, Module,
+    Dual, Field, Module,
     checkpoint::Checkpoint,
     nets::{Conditioned, Network},
 };
@@ -13,6 +13,12 @@ use dfdx::{
     tensor::Tape,
     tensor_ops::{Backward, SumTo, TryMul},
 };
+
+/// Where these tests run: with the feature `cuda` on the first graphics processor, else on the processor.
+#[cfg(not(feature = "cuda"))]
+type TestDevice = armilla_models::Cpu;
+#[cfg(feature = "cuda")]
+type TestDevice = armilla_models::Cuda;
 
 /// Largest difference over the largest number: single precision through some tens of layers.
 const SAME: f32 = 1e-4;
@@ -33,14 +39,14 @@ fn reference(name: &str) -> Option<Checkpoint> {
 /// What goes in and what PyTorch made of it.
 struct Case {
     checkpoint: Checkpoint,
-    network: Network<Cpu>,
-    device: Cpu,
+    network: Network<TestDevice>,
+    device: TestDevice,
 }
 
 impl Case {
     fn new(name: &str) -> Option<Self> {
         let checkpoint = reference(name)?;
-        let device = Cpu::default();
+        let device = TestDevice::default();
         let network = checkpoint.network(&device).unwrap();
         Some(Self {
             checkpoint,
@@ -54,7 +60,7 @@ impl Case {
         Some(tensor.shape.clone())
     }
 
-    fn field(&self, name: &str) -> Option<Field<Cpu>> {
+    fn field(&self, name: &str) -> Option<Field<TestDevice>> {
         let shape = self.shape(name)?;
         let extent: Vec<usize> = std::iter::repeat_n(1, 5 - shape.len())
             .chain(shape[2..].iter().copied())
@@ -79,7 +85,10 @@ impl Case {
         assert!(relative < SAME, "{name} differs by {relative:.1e} of its scale");
     }
 
-    fn loss<T: Tape<f32, Cpu>>(&self, y: Field<Cpu, T>) -> dfdx::tensor::Tensor<(), f32, Cpu, T> {
+    fn loss<T: Tape<f32, TestDevice>>(
+        &self,
+        y: Field<TestDevice, T>,
+    ) -> dfdx::tensor::Tensor<(), f32, TestDevice, T> {
         let probe = self.field("io.probe").unwrap();
         y.into_values().try_mul(probe.into_values()).unwrap().sum()
     }
@@ -92,7 +101,7 @@ impl Case {
         let y = y.unwrap();
         self.expect("io.y", &y.to_vec(), None);
         let mut gradients = self.loss(y).backward();
-        let gradient = |field: &Field<Cpu>| gradients.get(field.values()).as_vec();
+        let gradient = |field: &Field<TestDevice>| gradients.get(field.values()).as_vec();
         self.expect("io.grad_x", &gradient(&x), None);
         if let Some(condition) = &condition {
             self.expect("io.grad_cond", &gradient(condition), None);
@@ -131,7 +140,7 @@ impl Case {
     }
 
     fn check_tangent(&self) {
-        let dual = |value: Option<Field<Cpu>>, tangent: Option<Field<Cpu>>| {
+        let dual = |value: Option<Field<TestDevice>>, tangent: Option<Field<TestDevice>>| {
             value.zip(tangent).map(|(x, dx)| Dual::new(x, dx).unwrap())
         };
         let x = dual(self.field("io.x"), self.field("io.dx")).unwrap();
@@ -147,7 +156,7 @@ impl Case {
     fn check_gradient_of_tangent(&self) {
         let (x, dx) = (self.field("io.x").unwrap(), self.field("io.dx").unwrap());
         let condition = self.field("io.cond");
-        let still = |c: &Field<Cpu>| Dual::unmoved(c.traced()).unwrap();
+        let still = |c: &Field<TestDevice>| Dual::unmoved(c.traced()).unwrap();
         let dual = Dual::new(x.traced(), Field::traced(&dx)).unwrap();
         let y = self
             .network
@@ -222,7 +231,7 @@ fn gradients_of_derivatives_are_those_of_differences() {
 #[test]
 fn parity_of_the_numbers_of_parameters() {
     use armilla_models::nets::Architecture;
-    let device = Cpu::default();
+    let device = TestDevice::default();
     let count = |architecture| Network::new(&device, &architecture, 0).unwrap().count();
     assert_eq!(count(Architecture::SimpleUnet(Default::default())), 146_229_505);
     assert_eq!(count(Architecture::AttentionUnet(Default::default())), 31_265_503);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use armilla_models::DeviceChoice;
 use armilla_models::likelihoods::{EvidenceBound, Reconstruction};
 use armilla_samplers::prelude::*;
 use armilla_samplers::{export, run::progress_bars};
@@ -102,6 +103,9 @@ pub(super) struct Infer {
     /// Write the draws in these formats too: JSON, GetDist chains, ArviZ InferenceData.
     #[arg(long, value_enum, value_name = "FORMAT,…", value_delimiter = ',')]
     export: Vec<Format>,
+    /// Where the network reads the map: cpu, cuda:N, or the first graphics processor if there is one.
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    device: DeviceChoice,
     /// The seed of the sampler.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -138,6 +142,7 @@ struct Inferred<'a> {
 impl Infer {
     pub(super) fn run(&self, out: &mut dyn Write) -> Result<()> {
         let likelihood = self.likelihood()?;
+        let device = self.device.settled()?;
         let flow = TrainedFlow::load(&self.run)?;
         let observation = Observation::read(&self.data.data, &self.data.paths(), self.index, &flow)?;
         let mut settings = InferSettings::new(self.method, self.seed);
@@ -149,10 +154,11 @@ impl Infer {
 
         let mut folder = OutFolder::create(&self.out)?;
         let spinner = progress::spinner("reading the map through the network");
-        let surrogate = flow.observe(&observation.map, &likelihood);
+        let surrogate = flow.observe_on(device, &observation.map, &likelihood);
         spinner.finish_and_clear();
         let surrogate =
             surrogate.map_err(|e| Error::file(&self.data.data, format!("map {}: {e}", self.index)))?;
+        note(&format!("the network ran on {device}"));
         let options = self.options()?;
         let inference = infer_observation(&flow, &observation, &surrogate, &likelihood, &settings, &options);
         let inference = inference?;

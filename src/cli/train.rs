@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use armilla_models::DeviceChoice;
 use armilla_models::train::Epoch;
 use clap::Args;
 use serde::Serialize;
@@ -13,7 +14,7 @@ use super::arguments::DataArguments;
 use super::{note, progress, write_json};
 use crate::data::MapSet;
 use crate::pipeline::trained::MODEL_FILE;
-use crate::pipeline::{OutFolder, PriorBox, PriorRange, TrainConfig, TrainSettings, train};
+use crate::pipeline::{OutFolder, PriorBox, PriorRange, TrainConfig, TrainSettings, train_on};
 use crate::{Error, Result};
 
 /// Train a flow-matching surrogate on the maps of an HDF5 file.
@@ -34,6 +35,9 @@ pub(super) struct Train {
     /// A map whose simulation is kept out of the training.
     #[arg(long, value_name = "INDEX")]
     hold_out: Option<usize>,
+    /// Where the network is trained: cpu, cuda:N, or the first graphics processor if there is one.
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    device: DeviceChoice,
     /// The only source of randomness.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -66,7 +70,7 @@ fn help() -> String {
          augment turns, mirrors and shifts maps, which must be periodic for it. The run folder gets model.json, \
          checkpoint_best and checkpoint_last (safetensors), history.json and training_history.png. The prior is the \
          box stored with simulated maps, that of CAMELS for its parameters, else the range of the data; --prior \
-         overrides it. The same seed gives the same weights."
+         overrides it. The same seed gives the same weights; on a graphics processor, up to rounding."
     )
 }
 
@@ -83,6 +87,7 @@ impl Train {
     pub(super) fn run(&self, out: &mut dyn Write) -> Result<()> {
         let start = Instant::now();
         self.check_out()?;
+        let device = self.device.settled()?;
         let set = MapSet::read(&self.data.data, &self.data.paths())?;
         let config = match &self.config {
             Some(path) => TrainConfig::read(path, set.len())?,
@@ -107,9 +112,10 @@ impl Train {
         if let Some(remark) = remark {
             note(&remark);
         }
+        note(&format!("the network runs on {device}"));
         let bar = progress::bar(settings.config.training.steps as u64, "training", true);
         let mut line = progress::Training::new(&bar);
-        let trained = train(&set, &settings, &mut |event| line.event(event));
+        let trained = train_on(device, &set, &settings, &mut |event| line.event(event));
         bar.finish_and_clear();
         let (flow, training) = trained?;
         flow.save(&training, &mut folder)?;

@@ -2,6 +2,7 @@
 
 use armilla_models::flow_matching::Examples;
 use armilla_models::train::Event;
+use armilla_models::{Cpu, Device, DeviceChoice, OnDevice};
 
 use super::trained::{FORMAT, ModelCard, TrainedFlow, Training, TrainingData, untrained};
 use super::{PriorBox, TrainConfig};
@@ -23,6 +24,27 @@ pub struct TrainSettings {
     pub seed: u64,
 }
 
+/// [`train`] on a device that is chosen.
+///
+/// # Errors
+///
+/// As [`train`], and a device that is not there.
+pub fn train_on(
+    device: DeviceChoice,
+    set: &MapSet,
+    settings: &TrainSettings,
+    observe: &mut dyn FnMut(&Event<'_>),
+) -> Result<(TrainedFlow, Training)> {
+    struct Job<'a>(&'a MapSet, &'a TrainSettings, &'a mut dyn FnMut(&Event<'_>));
+    impl OnDevice for Job<'_> {
+        type Output = Result<(TrainedFlow, Training)>;
+        fn run<D: Device>(self, device: D) -> Self::Output {
+            train_with(&device, self.0, self.1, self.2)
+        }
+    }
+    device.run(Job(set, settings, observe))?
+}
+
 /// Trains a flow on the training part of `set` and keeps the weights with the lowest validation loss.
 ///
 /// `observe` hears of every step and validation.
@@ -31,6 +53,15 @@ pub struct TrainSettings {
 ///
 /// Too few simulations, maps that the network cannot take, and settings that make no sense.
 pub fn train(
+    set: &MapSet,
+    settings: &TrainSettings,
+    observe: &mut dyn FnMut(&Event<'_>),
+) -> Result<(TrainedFlow, Training)> {
+    train_with(&Cpu::default(), set, settings, observe)
+}
+
+fn train_with<D: Device>(
+    device: &D,
     set: &MapSet,
     settings: &TrainSettings,
     observe: &mut dyn FnMut(&Event<'_>),
@@ -64,7 +95,7 @@ pub fn train(
     }
     let split = card.simulations()?.of_maps(set.maps_per_simulation());
     // Before the transform is fitted, which takes a while: a network that cannot be is told at once.
-    let mut network = untrained(&card)?;
+    let mut network = untrained(device, &card)?;
     card.transform = FieldTransform::fit(split.train.iter().map(|&i| set.map(i)))?;
 
     let part = |indices: &[usize]| -> Result<(Vec<f32>, Vec<f64>)> {

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-use armilla_models::Cpu;
+use armilla_models::{Cpu, Device, DeviceChoice, OnDevice};
 use armilla_models::checkpoint;
 use armilla_models::flow_matching::{FlowMatching, generate};
 use armilla_models::likelihoods::{EvidenceBound, NoiseKey, Reconstruction, Surrogate};
@@ -128,7 +128,7 @@ impl TrainedFlow {
     ///
     /// Weights of another architecture.
     pub fn new(card: ModelCard, weights: &Weights) -> Result<Self> {
-        let mut network = untrained(&card)?;
+        let mut network = untrained(&Cpu::default(), &card)?;
         network.load(weights)?;
         Ok(Self { card, network })
     }
@@ -158,7 +158,7 @@ impl TrainedFlow {
             Err(e) => return Err(Error::file(&model, format!("cannot be read: {e}"))),
         };
         let card = parse_card(&text).map_err(|e| Error::file(&model, e))?;
-        let mut network = untrained(&card).map_err(|e| Error::file(&model, e))?;
+        let mut network = untrained(&Cpu::default(), &card).map_err(|e| Error::file(&model, e))?;
         let best = path.join(BEST_FILE);
         if !best.exists() {
             return Err(Error::file(
@@ -255,12 +255,45 @@ impl TrainedFlow {
         map: &[f32],
         settings: &LikelihoodSettings,
     ) -> Result<Surrogate<CoefficientNetwork>> {
+        self.observe_with(&self.network, map, settings)
+    }
+
+    /// [`observe`](Self::observe) on a device that is chosen. What comes of it is on the host: a sampler may ask it
+    /// from as many threads as it likes, whatever the device.
+    ///
+    /// # Errors
+    ///
+    /// As [`observe`](Self::observe), and a device that is not there.
+    pub fn observe_on(
+        &self,
+        device: DeviceChoice,
+        map: &[f32],
+        settings: &LikelihoodSettings,
+    ) -> Result<Surrogate<CoefficientNetwork>> {
+        struct Job<'a>(&'a TrainedFlow, &'a [f32], &'a LikelihoodSettings);
+        impl OnDevice for Job<'_> {
+            type Output = Result<Surrogate<CoefficientNetwork>>;
+            fn run<D: Device>(self, device: D) -> Self::Output {
+                let mut network = untrained(&device, &self.0.card)?;
+                network.load(&self.0.network.weights())?;
+                self.0.observe_with(&network, self.1, self.2)
+            }
+        }
+        device.run(Job(self, map, settings))?
+    }
+
+    fn observe_with<D: Device>(
+        &self,
+        network: &VelocityNetwork<D>,
+        map: &[f32],
+        settings: &LikelihoodSettings,
+    ) -> Result<Surrogate<CoefficientNetwork>> {
         let x0 = self.card.transform.apply(map)?;
         Ok(match settings {
             LikelihoodSettings::Evidence(bound) => bound
-                .observe(&self.network, &x0)?
+                .observe(network, &x0)?
                 .plus(self.card.transform.log_jacobian(map)?),
-            LikelihoodSettings::Reconstruction(score) => score.observe(&self.network, &x0)?,
+            LikelihoodSettings::Reconstruction(score) => score.observe(network, &x0)?,
         })
     }
 
@@ -292,15 +325,9 @@ fn parse_card(text: &str) -> std::result::Result<ModelCard, String> {
 }
 
 /// The network with weights that mean nothing.
-pub(super) fn untrained(card: &ModelCard) -> Result<VelocityNetwork<Cpu>> {
+pub(super) fn untrained<D: Device>(device: &D, card: &ModelCard) -> Result<VelocityNetwork<D>> {
     let bounds = card.parameters.bounds();
-    let network = VelocityNetwork::new(
-        &Cpu::default(),
-        card.network.clone(),
-        card.side,
-        &bounds,
-        card.seed,
-    )?;
+    let network = VelocityNetwork::new(device, card.network.clone(), card.side, &bounds, card.seed)?;
     Ok(network)
 }
 

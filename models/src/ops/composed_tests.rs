@@ -157,16 +157,17 @@ fn convolutions() {
                 geometry,
             };
             let weight = (outputs, channels / groups, geometry.taps());
+            let kept = conv::Kept::default();
             let (fine, coarse): (usize, usize) = (input.iter().product(), output.iter().product());
             check(
                 &format!("conv {sizes:?}"),
                 [(2, channels, fine), weight, (1, outputs, 1)],
-                |[x, w, b]| conv::composed(x, flat(w), Some(flat(b)), &sizes).unwrap(),
+                |[x, w, b]| conv::composed(x, flat(w), Some(flat(b)), &sizes, &kept).unwrap(),
             );
             check(
                 &format!("transposed {sizes:?}"),
                 [(2, outputs, coarse), weight, (1, channels, 1)],
-                |[x, w, b]| conv::composed_transposed(x, flat(w), Some(flat(b)), &sizes).unwrap(),
+                |[x, w, b]| conv::composed_transposed(x, flat(w), Some(flat(b)), &sizes, &kept).unwrap(),
             );
             // The transposed one is the adjoint: ⟨conv x, y⟩ = ⟨x, convᵀ y⟩.
             let (x, y, w) = (
@@ -174,8 +175,8 @@ fn convolutions() {
                 tensor((2, outputs, coarse), 2),
                 tensor(weight, 3),
             );
-            let there = conv::composed(x.clone(), flat(w.clone()), None, &sizes).unwrap();
-            let back = conv::composed_transposed(y.clone(), flat(w), None, &sizes).unwrap();
+            let there = conv::composed(x.clone(), flat(w.clone()), None, &sizes, &kept).unwrap();
+            let back = conv::composed_transposed(y.clone(), flat(w), None, &sizes, &kept).unwrap();
             let inner =
                 |a: Double<NoneTape>, b: Double<NoneTape>| a.try_mul(b).unwrap().sum::<(), _>().as_vec()[0];
             let (a, b) = (inner(there, y), inner(x, back));

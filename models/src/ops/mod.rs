@@ -66,6 +66,8 @@ fn not_empty(
 
 #[cfg(test)]
 mod composed_tests;
+#[cfg(test)]
+mod kernel_tests;
 
 #[cfg(test)]
 pub(crate) mod testing {

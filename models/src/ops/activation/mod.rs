@@ -5,7 +5,7 @@ pub(crate) mod cpu;
 use dfdx::{
     shapes::{Dtype, HasShape, Shape},
     tensor::{PutTape, SplitTape, Tape, Tensor, WithEmptyTape},
-    tensor_ops::{ChooseFrom, ReshapeTo, TryAdd, TryDiv, TryGt, TryMul, TrySub},
+    tensor_ops::{ChooseFrom, ReshapeTo, TryAdd, TryGt, TryMul, TrySub},
 };
 use serde::{Deserialize, Serialize};
 
@@ -149,13 +149,12 @@ fn normal_cdf<S: Shape, E: Dtype + From<f32>, D: dfdx::tensor_ops::Device<E>, T:
     x: Tensor<S, E, D, T>,
 ) -> std::result::Result<Tensor<S, E, D, T>, D::Err> {
     let positive = x.try_gt(E::from(0.0))?;
-    let one = x.device().try_ones_like(x.shape())?.retaped::<T>();
     let size = x.try_abs()?.try_mul(E::from(std::f32::consts::FRAC_1_SQRT_2))?;
-    let t = one.try_div(
-        size.with_empty_tape()
-            .try_mul(E::from(0.327_591_1))?
-            .try_add(E::from(1.0))?,
-    )?;
+    let t = size
+        .with_empty_tape()
+        .try_mul(E::from(0.327_591_1))?
+        .try_add(E::from(1.0))?
+        .try_recip()?;
     let mut sum = t.with_empty_tape().try_mul(E::from(1.061_405_4))?;
     for c in [-1.453_152, 1.421_413_7, -0.284_496_74] {
         sum = sum.try_add(E::from(c))?.try_mul(t.with_empty_tape())?;

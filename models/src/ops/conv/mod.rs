@@ -1,5 +1,6 @@
 //! Convolve fields of one, two or three dimensions, and carry them back to finer ones.
 
+mod composed;
 mod correlate;
 pub(crate) mod cpu;
 mod direct;
@@ -10,18 +11,15 @@ mod shuffle;
 mod walk;
 mod winograd;
 
+pub use composed::{Kept, composed, composed_transposed};
 pub use cpu::set_exact;
 
-use dfdx::{
-    shapes::{Axes2, Axes3, Axes4, Axis, Dtype, HasShape},
-    tensor::{Tape, Tensor},
-    tensor_ops::{BroadcastTo, GatherTo, PermuteTo, ReshapeTo, TryAdd, TryConcatAlong, TryMatMul},
-};
+use dfdx::{tensor::Tape, tensor_ops::ReshapeTo};
 
 use crate::{
     device::Device,
     error::{ModelError, Result},
-    field::{Field, Flat, Values},
+    field::Field,
     parameter::Parameter,
 };
 use geometry::{Extent, Geometry, Sizes};
@@ -127,135 +125,4 @@ fn fits<D: Device>(
         )),
         _ => Ok(()),
     }
-}
-
-/// [`conv`] by gathering what each tap of the kernel sees, and one matrix product: what any device can run.
-///
-/// # Errors
-/// Out of memory on the device.
-pub fn composed<E: Dtype, D: dfdx::tensor_ops::Device<E>, T: Tape<E, D>>(
-    x: Values<D, T, E>,
-    weight: Flat<D, T, E>,
-    bias: Option<Flat<D, T, E>>,
-    sizes: &Sizes,
-) -> std::result::Result<Values<D, T, E>, D::Err> {
-    let groups = sizes.geometry.groups;
-    let inner = sizes.channels / groups * sizes.geometry.taps();
-    let weight = weight.try_reshape_like(&(groups, sizes.outputs / groups, inner))?;
-    let seen = seen_by_taps(sizes);
-    product(x, weight, bias, &seen, sizes.outputs)
-}
-
-/// [`conv_transposed`], likewise.
-///
-/// # Errors
-/// Out of memory on the device.
-pub fn composed_transposed<E: Dtype, D: dfdx::tensor_ops::Device<E>, T: Tape<E, D>>(
-    x: Values<D, T, E>,
-    weight: Flat<D, T, E>,
-    bias: Option<Flat<D, T, E>>,
-    sizes: &Sizes,
-) -> std::result::Result<Values<D, T, E>, D::Err> {
-    let (groups, taps) = (sizes.geometry.groups, sizes.geometry.taps());
-    let (from, to) = (sizes.outputs / groups, sizes.channels / groups);
-    let weight: Tensor<(usize, usize, usize), E, D, T> = weight
-        .try_reshape_like(&(groups, from, to, taps))?
-        .try_permute::<_, Axes4<0, 2, 1, 3>>()?
-        .try_reshape_like(&(groups, to, from * taps))?;
-    // What a fine position receives: the other way round, for each tap. A fine position that a tap reaches from two
-    // coarse ones, around a periodic edge, has as many rounds.
-    let fine: usize = sizes.input.iter().product();
-    let mut rounds: Vec<Vec<Option<usize>>> = vec![vec![None; taps * fine]];
-    let coarse: usize = sizes.output.iter().product();
-    for (at, source) in seen_by_taps(sizes).into_iter().enumerate() {
-        let Some(source) = source else { continue };
-        let slot = at / coarse * fine + source;
-        let free = rounds.iter().position(|round| round[slot].is_none());
-        let round = free.unwrap_or_else(|| {
-            rounds.push(vec![None; taps * fine]);
-            rounds.len() - 1
-        });
-        rounds[round][slot] = Some(at % coarse);
-    }
-    use dfdx::tensor::WithEmptyTape;
-    let (shared, shared_weight) = (x.with_empty_tape(), weight.with_empty_tape());
-    let mut y = product(x, weight, bias, &rounds[0], sizes.channels)?;
-    for round in &rounds[1..] {
-        let more = (shared.with_empty_tape(), shared_weight.with_empty_tape());
-        y = y.try_add(product(more.0, more.1, None, round, sizes.channels)?)?;
-    }
-    Ok(y)
-}
-
-/// `y[b,o,p] = bias[o] + Σ_{c,k} weight[g,o,(c,k)] · x[b,c,seen[k,p]]`.
-fn product<E: Dtype, D: dfdx::tensor_ops::Device<E>, T: Tape<E, D>>(
-    x: Values<D, T, E>,
-    weight: Tensor<(usize, usize, usize), E, D, T>,
-    bias: Option<Flat<D, T, E>>,
-    seen: &[Option<usize>],
-    outputs: usize,
-) -> std::result::Result<Values<D, T, E>, D::Err> {
-    let (batch, channels, positions) = *x.shape();
-    let (groups, _, inner) = *weight.shape();
-    let results = seen.len() / (inner / (channels / groups));
-    let device = x.device().clone();
-    // One row per number of a field, and a last row of zeros for what lies outside.
-    let rows = x
-        .try_reshape_like(&(batch, channels * positions))?
-        .try_permute::<_, Axes2<1, 0>>()?
-        .try_contiguous()?;
-    let zeros = device.try_zeros_like(&(1usize, batch))?;
-    let rows = (rows, zeros)
-        .concat_along(Axis::<0>)
-        .try_reshape_like(&(channels * positions + 1, batch))?;
-    let outside = channels * positions;
-    let index = (0..channels)
-        .flat_map(|c| seen.iter().map(move |s| s.map_or(outside, |s| c * positions + s)))
-        .collect();
-    let index: Tensor<(usize,), usize, D> = device.try_tensor_from_vec(index, (channels * seen.len(),))?;
-    let patches =
-        rows.try_gather::<(usize, usize), _>(index)?
-            .try_reshape_like(&(groups, inner, results * batch))?;
-    let y = weight
-        .try_matmul(patches)?
-        .try_reshape_like(&(outputs, results, batch))?
-        .try_permute::<_, Axes3<2, 0, 1>>()?
-        .try_contiguous()?;
-    match bias {
-        Some(bias) => {
-            let shape = *y.shape();
-            y.try_add(bias.try_broadcast_like::<_, Axes2<0, 2>>(&shape)?)
-        }
-        None => Ok(y),
-    }
-}
-
-/// For each tap and each position that comes out, the position that the tap sees there, if it is inside.
-fn seen_by_taps(sizes: &Sizes) -> Vec<Option<usize>> {
-    let Geometry {
-        kernel,
-        stride,
-        reach,
-        padding,
-        ..
-    } = sizes.geometry;
-    let place = |i: usize, [_, h, w]: Extent| [i / (h * w), i / w % h, i % w];
-    let outputs = sizes.output.iter().product::<usize>();
-    let mut seen = Vec::with_capacity(sizes.geometry.taps() * outputs);
-    for tap in (0..sizes.geometry.taps()).map(|t| place(t, kernel)) {
-        for out in (0..outputs).map(|o| place(o, sizes.output)) {
-            let mut at = Some(0);
-            for axis in 0..3 {
-                let far = out[axis] * stride[axis] + tap[axis];
-                let n = sizes.input[axis];
-                let inside = (reach[axis]..n + reach[axis]).contains(&far);
-                at = match padding {
-                    geometry::Padding::Zeros if !inside => None,
-                    _ => at.map(|at| at * n + (far + n - reach[axis]) % n),
-                };
-            }
-            seen.push(at);
-        }
-    }
-    seen
 }

@@ -292,6 +292,27 @@ pub(crate) fn affine<E: Dtype + From<f32>, D: dfdx::tensor_ops::Device<E>, T: Ta
         .try_add(bias.try_broadcast_like::<_, Axes2<0, 2>>(&shape)?)
 }
 
+/// Mean and unbiased variance of each channel, where the numbers are: what a device without shared memory wants.
+///
+/// # Errors
+/// Out of memory on the device.
+#[cfg(any(test, feature = "cuda"))]
+pub(crate) fn composed_moments<D: Device, T>(
+    x: &Values<D, T>,
+) -> std::result::Result<[Vec<f32>; 2], D::Err> {
+    let x = x.retaped::<dfdx::tensor::NoneTape>();
+    let shape @ (batch, channels, positions) = *x.shape();
+    let count = (batch * positions) as f32;
+    let mean = x.with_empty_tape().try_mean::<(usize,), Axes2<0, 2>>()?;
+    let centred = x.try_sub(mean.clone().try_broadcast_like::<_, Axes2<0, 2>>(&shape)?)?;
+    let variance = centred.try_square()?.try_mean::<(usize,), Axes2<0, 2>>()?;
+    let variance = variance.try_mul(count / (count - 1.0).max(1.0))?;
+    let mut both = [vec![0.0; channels], vec![0.0; channels]];
+    mean.copy_into(&mut both[0]);
+    variance.copy_into(&mut both[1]);
+    Ok(both)
+}
+
 /// Mean and unbiased variance of each channel of (batch, channels, positions), over batch and positions.
 pub(crate) fn moments(x: &[f32], channels: usize, positions: usize) -> [Vec<f32>; 2] {
     let count = (x.len() / channels) as f64;
