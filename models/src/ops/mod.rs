@@ -32,6 +32,8 @@ pub use norm::{Over, normalise, normalise_tangent, rescale, rescale_tangent};
 pub use pixel_shuffle::{Direction, pixel_shuffle};
 pub use resample::{Resample, max_pool, resample};
 
+pub use simd::peak;
+
 /// Adds to the gradient of a tensor.
 macro_rules! add_gradient {
     ($gradients:expr, $tensor:expr, $delta:expr) => {{

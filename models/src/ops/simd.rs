@@ -97,6 +97,46 @@ pub(crate) fn normal<const FMA: bool>(x: f32) -> (f32, f32) {
     (below, bell * 0.398_942_3)
 }
 
+/// Multiplications and additions of single precision per second on all threads of this process, in billions: what the
+/// rate of a kernel is a share of. Takes half a second.
+pub fn peak() -> f64 {
+    use rayon::prelude::*;
+    const ROUNDS: usize = 20_000_000;
+    let threads = rayon::current_num_threads();
+    let best = (0..5).map(|_| {
+        let start = std::time::Instant::now();
+        let sums: f32 = (0..threads).into_par_iter().map(|i| multiply_add_often(ROUNDS / 5, i as f32)).sum();
+        // The sums are looked at, so that they are made.
+        std::hint::black_box(sums);
+        start.elapsed().as_secs_f64()
+    });
+    let best = best.fold(f64::INFINITY, f64::min);
+    (threads * ROUNDS / 5 * REGISTERS * LANES * 2) as f64 / best / 1e9
+}
+
+/// Accumulators in flight: enough to hide the time of one instruction, and as many as fit.
+const REGISTERS: usize = 12;
+/// Numbers of an accumulator.
+const LANES: usize = 8;
+
+dispatch! {
+    fn multiply_add_often(rounds: usize, start: f32) -> f32 = multiply_add_often_body
+}
+
+#[inline(always)]
+fn multiply_add_often_body<const FMA: bool>(rounds: usize, start: f32) -> f32 {
+    let mut sums = [[start; LANES]; REGISTERS];
+    let (a, b) = (std::hint::black_box([0.999_9; LANES]), std::hint::black_box([1e-4; LANES]));
+    for _ in 0..rounds {
+        for sum in &mut sums {
+            for l in 0..LANES {
+                sum[l] = multiply_add::<FMA>(sum[l], a[l], b[l]);
+            }
+        }
+    }
+    sums.iter().flatten().sum()
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
