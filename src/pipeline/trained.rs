@@ -8,7 +8,9 @@ use armilla_models::Cpu;
 use armilla_models::checkpoint;
 use armilla_models::flow_matching::{FlowMatching, generate};
 use armilla_models::likelihoods::{EvidenceBound, NoiseKey, Reconstruction, Surrogate};
-use armilla_models::train::{BEST_FILE, Epoch, HISTORY_FILE, LAST_FILE, State, Trainer, save_history};
+use armilla_models::train::{
+    BEST_FILE, Epoch, HISTORY_FILE, LAST_FILE, State, Trainer, save_best, save_history,
+};
 use armilla_models::velocity::{CoefficientNetwork, VelocityConfig, VelocityNetwork};
 use armilla_models::weights::Weights;
 use serde::{Deserialize, Serialize};
@@ -182,7 +184,8 @@ impl TrainedFlow {
         if model.exists() {
             fs::remove_file(&model).map_err(|e| Error::file(&model, cannot_write(&e)))?;
         }
-        checkpoint::save(folder.file(BEST_FILE), &self.network.weights())?;
+        folder.file(BEST_FILE);
+        save_best(folder.path(), &self.network.weights())?;
         folder.file(LAST_FILE);
         trained.state.save(folder.path())?;
         let history = trained.state.history();

@@ -17,10 +17,10 @@ const PARTS: usize = 8;
 /// Times rarer than this in training are not given more weight: their share of the loss would be noise.
 const RAREST: f64 = 0.02;
 
-/// Streams: the first is that of the noise, and the seed of the orders differs from that of the first stage.
+/// The stream of the noise, and the orders of fields and forms.
 const NOISE: u64 = 2;
-const FIELDS: u64 = 0x5eed_f1e1_d500_0001;
-const FORMS: u64 = 0x5eed_f1e1_d500_0002;
+const FIELDS: u64 = 1;
+const FORMS: u64 = 2;
 
 /// Minimises the evidence-weighted error in the coefficients' weights; returns the mean loss of the last tenth, or none
 /// if it was interrupted.
@@ -37,7 +37,7 @@ pub(super) fn refine<D: Device>(
     let passes = draws.div_ceil(rows_at_once);
     let total = passes + settings.steps;
     let mut stream = stream(seed, Purpose::Training, NOISE);
-    let mut order = Order::new(seed ^ FIELDS, fields);
+    let mut order = Order::new(seed, FIELDS, fields);
     let times = network.config().times;
     // What each field says about the coefficients: a quadratic form, its weight, and what it belongs to.
     let mut forms: Vec<(Quadratic, Vec<f64>)> = Vec::with_capacity(draws);
@@ -68,7 +68,7 @@ pub(super) fn refine<D: Device>(
         ..Trainer::default()
     };
     let mut adam = Adam::new(&weights, &unclipped);
-    let mut order = Order::new(seed ^ FORMS, forms.len());
+    let mut order = Order::new(seed, FORMS, forms.len());
     let (mut loss, mut counted) = (0.0, 0);
     for step in 0..settings.steps {
         if run.session.is_interrupted() {
@@ -114,11 +114,7 @@ pub(super) fn refine<D: Device>(
         let rate = cosine_rate(settings.learning_rate, step, settings.steps, 1);
         if !(loss.is_finite() && norm.is_finite()) {
             let value = if loss.is_finite() { norm } else { loss };
-            return Err(run.diverged(
-                &format!("at step {step} of refine the loss or gradient"),
-                value,
-                rate,
-            ));
+            return Err(run.diverged("loss or gradient of refine", value, step, rate));
         }
         adam.step(&mut weights, &gradient, norm, rate);
         mlp.load(&weights)?;

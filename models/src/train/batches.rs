@@ -14,6 +14,8 @@ const PREFETCHED: usize = 2;
 /// Streams of the orders of the epochs and of the batches, far from each other and from those with small numbers.
 const ORDERS: u64 = 1 << 62;
 const BATCHES: u64 = 1 << 63;
+/// Epochs of one order are fewer.
+const EPOCHS: u32 = 48;
 
 /// Examples that go through a network together.
 pub trait Batch: Send + Sized {
@@ -42,6 +44,7 @@ pub trait Source: Sync {
 /// Every example once in random order, then again: where it stands depends on the seed and the position alone.
 pub(crate) struct Order {
     seed: u64,
+    streams: u64,
     count: usize,
     /// The epoch that is laid out.
     epoch: Option<usize>,
@@ -49,9 +52,11 @@ pub(crate) struct Order {
 }
 
 impl Order {
-    pub(crate) fn new(seed: u64, count: usize) -> Self {
+    /// Of `count` examples. Orders with another `number`, a small one, are others.
+    pub(crate) fn new(seed: u64, number: u64, count: usize) -> Self {
         Self {
             seed,
+            streams: ORDERS | number << EPOCHS,
             count,
             epoch: None,
             laid_out: Vec::new(),
@@ -65,7 +70,7 @@ impl Order {
                 let epoch = position / self.count;
                 if self.epoch != Some(epoch) {
                     self.laid_out = (0..self.count).collect();
-                    let mut stream = stream(self.seed, Purpose::Training, ORDERS | epoch as u64);
+                    let mut stream = stream(self.seed, Purpose::Training, self.streams | epoch as u64);
                     self.laid_out.shuffle(&mut stream);
                     self.epoch = Some(epoch);
                 }
@@ -86,7 +91,7 @@ pub(super) fn prefetched<S: Source, T>(
     thread::scope(|scope| {
         let (sender, receiver) = sync_channel(PREFETCHED);
         scope.spawn(move || {
-            let mut order = Order::new(seed, source.examples());
+            let mut order = Order::new(seed, 0, source.examples());
             for step in steps {
                 let picks = order.at(step * batch_size..(step + 1) * batch_size);
                 let mut stream = stream(seed, Purpose::Training, BATCHES | step as u64);
@@ -121,7 +126,7 @@ mod tests {
 
     #[test]
     fn every_example_comes_once_an_epoch_from_wherever_it_is_asked() {
-        let mut order = Order::new(3, 7);
+        let mut order = Order::new(3, 0, 7);
         let all = order.at(0..21);
         for epoch in all.chunks(7) {
             let mut seen = epoch.to_vec();
@@ -129,6 +134,7 @@ mod tests {
             assert_eq!(seen, (0..7).collect::<Vec<_>>());
         }
         assert_ne!(all[..7], all[7..14]);
-        assert_eq!(Order::new(3, 7).at(5..16), all[5..16]);
+        assert_eq!(Order::new(3, 0, 7).at(5..16), all[5..16]);
+        assert_ne!(Order::new(3, 1, 7).at(0..21), all);
     }
 }

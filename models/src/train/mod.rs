@@ -17,7 +17,7 @@ pub use learner::Learner;
 pub use run::{Session, Training};
 pub(crate) use schedule::cosine_rate;
 pub use settings::{Optimiser, Plan, Plateau, Schedule, Trainer};
-pub use state::{BEST_FILE, HISTORY_FILE, Keep, LAST_FILE, State, save_history, steps_made};
+pub use state::{BEST_FILE, HISTORY_FILE, Keep, LAST_FILE, State, save_best, save_history, steps_made};
 
 use crate::weights::Weights;
 

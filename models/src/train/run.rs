@@ -81,30 +81,9 @@ impl Trainer {
             epochs: plan.epochs(),
         })?;
         training.tidy()?;
-        if training.state.position.stages == 0 {
-            let steps = training.state.step()..plan.total;
+        if training.stages() == 0 {
             learner.load(&training.state.weights)?;
-            prefetched(
-                source,
-                training.session.seed,
-                self.batch_size,
-                steps.clone(),
-                |batches| {
-                    for _ in steps {
-                        // Asked first: a state may have been kept just before the end was.
-                        if training.state.position.patience.is_over(self) {
-                            break;
-                        }
-                        if training.session.is_interrupted() {
-                            training.interrupted = true;
-                            return training.save();
-                        }
-                        training.step(self, learner, batches.next()?)?;
-                    }
-                    training.state.position.stages += 1;
-                    training.save()
-                },
-            )?;
+            training.run(self, learner, source)?;
         }
         learner.load(training.state.judged())?;
         Ok(training)
@@ -116,8 +95,8 @@ impl Trainer {
         if let Some(settings) = settings.as_object_mut() {
             settings.remove("checkpoint_minutes");
         }
-        let of = session.keep.as_ref().map(|keep| keep.about.clone());
-        Ok(json!({ "training": settings, "seed": session.seed, "of": of }))
+        let trained_on = session.keep.as_ref().map(|keep| keep.about.clone());
+        Ok(json!({ "training": settings, "seed": session.seed, "trained_on": trained_on }))
     }
 }
 
@@ -162,6 +141,30 @@ impl<'a> Training<'a> {
         })
     }
 
+    /// The loop over batches.
+    fn run<L, S>(&mut self, trainer: &Trainer, learner: &mut L, source: &S) -> Result<()>
+    where
+        L: Learner,
+        S: Source<Batch = L::Batch>,
+    {
+        let (seed, steps) = (self.session.seed, self.state.step()..self.plan.total);
+        prefetched(source, seed, trainer.batch_size, steps.clone(), |batches| {
+            for _ in steps {
+                // Asked first: a state may have been kept just before the end was.
+                if self.state.position.patience.is_over(trainer) {
+                    break;
+                }
+                if self.session.is_interrupted() {
+                    self.interrupted = true;
+                    return self.save();
+                }
+                self.step(trainer, learner, batches.next()?)?;
+            }
+            self.state.position.stages += 1;
+            self.save()
+        })
+    }
+
     /// Makes one step, and judges and keeps the weights where it is time.
     fn step<L: Learner>(&mut self, trainer: &Trainer, learner: &mut L, batch: L::Batch) -> Result<()> {
         let plan = self.plan;
@@ -171,12 +174,12 @@ impl<'a> Training<'a> {
             in_parts(learner, batch, trainer.accumulate).map_err(|e| self.explain(e, trainer))?;
         let norm = adam::norm(&gradients);
         if !(loss.is_finite() && norm.is_finite()) {
-            let what = if loss.is_finite() {
-                "the gradient"
+            let (what, value) = if loss.is_finite() {
+                ("gradient", norm)
             } else {
-                "the loss"
+                ("loss", loss)
             };
-            return Err(self.diverged(what, if loss.is_finite() { norm } else { loss }, rate));
+            return Err(self.diverged(what, value, step, rate));
         }
         let state = &mut self.state;
         state.adam.step(&mut state.weights, &gradients, norm, rate);
@@ -221,7 +224,7 @@ impl<'a> Training<'a> {
         warmup: bool,
     ) -> Result<()> {
         if !validation_loss.is_finite() {
-            return Err(self.diverged("the validation loss", validation_loss, learning_rate));
+            return Err(self.diverged("validation loss", validation_loss, step, learning_rate));
         }
         let position = &mut self.state.position;
         let best = position.patience.judge(trainer, validation_loss, warmup);
@@ -310,10 +313,10 @@ impl<'a> Training<'a> {
         }
     }
 
-    pub(crate) fn diverged(&self, what: &str, value: f64, rate: f64) -> ModelError {
+    /// The error for a number that is not finite.
+    pub(crate) fn diverged(&self, what: &str, value: f64, step: usize, rate: f64) -> ModelError {
         ModelError::Invalid(format!(
-            "{what} is {value} at step {} with learning rate {rate:.2e}: lower learning_rate or max_norm; {}",
-            self.state.step(),
+            "the {what} is {value} at step {step} with learning rate {rate:.2e}: lower learning_rate or max_norm; {}",
             self.last_good()
         ))
     }

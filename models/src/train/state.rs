@@ -1,18 +1,16 @@
 //! Keep all that a training is, so that it can go on elsewhere to the same bits.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
-use safetensors::{Dtype, SafeTensors, View};
+use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Adam, Epoch, schedule::Patience};
 use crate::{
-    checkpoint,
     error::{ModelError, Result},
     weights::{Weight, Weights},
 };
@@ -89,36 +87,20 @@ impl State {
     /// `Checkpoint` where the file cannot be written.
     pub fn save(&self, folder: impl AsRef<Path>) -> Result<()> {
         let path = folder.as_ref().join(LAST_FILE);
-        let fail =
-            |e: &dyn std::fmt::Display| ModelError::checkpoint(&path, format!("cannot be written: {e}"));
-        let position = serde_json::to_string(&self.position).map_err(|e| fail(&e))?;
+        let position = serde_json::to_string(&self.position)
+            .map_err(|e| ModelError::checkpoint(&path, format!("cannot be written: {e}")))?;
         let parts = [
             ("weights", Some(&self.weights)),
             ("average", self.average.as_ref()),
             ("adam.first", Some(&self.adam.moments[0])),
             ("adam.second", Some(&self.adam.moments[1])),
         ];
-        let tensors = parts
+        let tensors: Vec<(String, &Weight)> = parts
             .iter()
             .filter_map(|(name, part)| part.map(|part| (name, part)))
-            .flat_map(|(name, part)| {
-                part.0
-                    .iter()
-                    .map(move |w| (format!("{name}.{}", w.name), Borrowed(w)))
-            });
-        // One key: the order of several would not be the same in each run.
-        let metadata = HashMap::from([(KEY.to_owned(), position)]);
-        let beside = path.with_extension(format!("{PARTIAL}{}", std::process::id()));
-        let write = || -> std::result::Result<(), Box<dyn std::error::Error>> {
-            safetensors::serialize_to_file(tensors, Some(metadata), &beside)?;
-            File::open(&beside)?.sync_all()?;
-            Ok(fs::rename(&beside, &path)?)
-        };
-        write().map_err(|e| {
-            // Nothing half-written stays; that it was there is the error to report.
-            let _ = fs::remove_file(&beside);
-            fail(&e)
-        })
+            .flat_map(|(name, part)| part.0.iter().map(move |w| (format!("{name}.{}", w.name), w)))
+            .collect();
+        write_tensors(&path, &tensors, Some(position))
     }
 
     /// Reads the state in `folder` of a training of weights like those of `fresh`; none if there is no file.
@@ -235,9 +217,13 @@ fn difference(place: &str, kept: &Value, given: &Value) -> Option<String> {
     Some(format!("its {place} is {kept}, that of this one {given}"))
 }
 
-/// Writes the best weights.
-pub(super) fn save_best(folder: &Path, weights: &Weights) -> Result<()> {
-    checkpoint::save(folder.join(BEST_FILE), weights)
+/// Writes weights alone, as the state is written.
+///
+/// # Errors
+/// `Checkpoint` where the file cannot be written.
+pub fn save_best(folder: impl AsRef<Path>, weights: &Weights) -> Result<()> {
+    let tensors: Vec<_> = weights.0.iter().map(|w| (w.name.clone(), w)).collect();
+    write_tensors(&folder.as_ref().join(BEST_FILE), &tensors, None)
 }
 
 /// Writes the whole history, all or nothing.
@@ -245,16 +231,52 @@ pub(super) fn save_best(folder: &Path, weights: &Weights) -> Result<()> {
 /// # Errors
 /// `Checkpoint` where the file cannot be written.
 pub fn save_history(folder: impl AsRef<Path>, history: &[Epoch]) -> Result<()> {
-    let path = folder.as_ref().join(HISTORY_FILE);
-    let beside = path.with_extension(format!("{PARTIAL}{}", std::process::id()));
     let lines: String = history.iter().map(line).collect();
-    fs::write(&beside, lines)
-        .and_then(|()| fs::rename(&beside, &path))
-        .map_err(|e| {
-            // As in `save`.
-            let _ = fs::remove_file(&beside);
-            ModelError::checkpoint(&path, format!("cannot be written: {e}"))
-        })
+    write_whole(&folder.as_ref().join(HISTORY_FILE), |out| {
+        out.write_all(lines.as_bytes())
+    })
+}
+
+/// Writes a safetensors file tensor by tensor, without a copy of all of them in memory.
+fn write_tensors(path: &Path, tensors: &[(String, &Weight)], about: Option<String>) -> Result<()> {
+    let mut header = serde_json::Map::new();
+    if let Some(about) = about {
+        header.insert("__metadata__".into(), json!({ KEY: about }));
+    }
+    let mut end = 0;
+    for (name, w) in tensors {
+        let start = end;
+        end += 4 * w.values.len();
+        let place = json!({ "dtype": "F32", "shape": w.shape, "data_offsets": [start, end] });
+        header.insert(name.clone(), place);
+    }
+    let mut header = Value::Object(header).to_string();
+    // Tensors are aligned to eight bytes.
+    let padding = header.len().next_multiple_of(8) - header.len();
+    header.extend(std::iter::repeat_n(' ', padding));
+    write_whole(path, |out| {
+        out.write_all(&(header.len() as u64).to_le_bytes())?;
+        out.write_all(header.as_bytes())?;
+        let mut values = tensors.iter().flat_map(|(_, w)| &w.values);
+        values.try_for_each(|v| out.write_all(&v.to_le_bytes()))
+    })
+}
+
+/// Writes a file: beside its place first, flushed to the disk, then renamed.
+fn write_whole(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>) -> Result<()> {
+    let beside = path.with_extension(format!("{PARTIAL}{}", std::process::id()));
+    let write = || {
+        let mut out = BufWriter::with_capacity(1 << 20, File::create(&beside)?);
+        fill(&mut out)?;
+        out.flush()?;
+        out.get_ref().sync_all()?;
+        fs::rename(&beside, path)
+    };
+    write().map_err(|e| {
+        // Nothing half-written stays; that it was there is the error to report.
+        let _ = fs::remove_file(&beside);
+        ModelError::checkpoint(path, format!("cannot be written: {e}"))
+    })
 }
 
 /// Adds a line to the history.
@@ -307,31 +329,9 @@ pub(super) fn clean(folder: &Path) {
     }
 }
 
-/// A weight that is written without a copy of all others.
-struct Borrowed<'a>(&'a Weight);
-
-impl View for Borrowed<'_> {
-    fn dtype(&self) -> Dtype {
-        Dtype::F32
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.0.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Owned(self.0.values.iter().flat_map(|v| v.to_le_bytes()).collect())
-    }
-
-    fn data_len(&self) -> usize {
-        4 * self.0.values.len()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn the_first_difference_is_named() {
