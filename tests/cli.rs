@@ -649,7 +649,7 @@ fn bad_inference_is_one_line_and_leaves_nothing() {
         &["checkpoint_best", "another architecture", "coefficients", "9]"],
     );
     for (text, wanted) in [
-        (card.replace("\"format\": 1", "\"format\": 9"), "format 9"),
+        (card.replace("\"format\": 2", "\"format\": 9"), "format 9"),
         (card[..card.len() / 2].to_owned(), "model.json"),
         (card.replace("\"side\"", "\"sides\""), "`side`"),
     ] {

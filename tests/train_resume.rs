@@ -189,3 +189,36 @@ fn ctrl_c_keeps_the_training_and_says_how_to_go_on() {
     success(&example.train("whole", &[]).output().unwrap());
     assert!(example.bytes("whole") == example.bytes("run"));
 }
+
+#[test]
+fn what_a_killed_training_left_without_a_state_is_begun_anew() {
+    let example = Example::new();
+    let folder = example.folder.path().join("run");
+    fs::create_dir(&folder).unwrap();
+    for name in [
+        "checkpoint_best.safetensors",
+        "checkpoint_last.partial-1",
+        "history.jsonl",
+    ] {
+        fs::write(folder.join(name), "half").unwrap();
+    }
+    let short = CONFIGURATION
+        .replace("steps: 400", "steps: 20")
+        .replace("steps: 4000", "steps: 20");
+    fs::write(example.path("train.yaml"), short).unwrap();
+    let begun = example.train("run", &["--resume"]).output().unwrap();
+    success(&begun);
+    assert!(text(&begun.stderr).contains("holds no training to resume"));
+    success(&example.train("whole", &[]).output().unwrap());
+    assert!(example.bytes("whole") == example.bytes("run"));
+    assert!(!folder.join("checkpoint_last.partial-1").exists());
+    fs::write(folder.join("notes.txt"), "somebody else's").unwrap();
+    fs::remove_file(folder.join("model.json")).unwrap();
+    fs::remove_file(folder.join("checkpoint_last.safetensors")).unwrap();
+    let refused = example.train("run", &["--resume"]).output().unwrap();
+    assert!(
+        text(&refused.stderr).contains("not empty"),
+        "{}",
+        text(&refused.stderr)
+    );
+}

@@ -48,6 +48,14 @@ pub(super) struct Train {
     json: bool,
 }
 
+/// How the files begin that a training writes before its end.
+const OURS: [&str; 4] = [
+    "checkpoint_best.",
+    "checkpoint_last.",
+    "history.",
+    "training_history.",
+];
+
 /// A configuration with the keys that are changed most.
 const CONFIGURATION: &str = "  network:
     unet: {channels: [8, 16, 32], time_dim: 64, outputs: 16, padding: circular}
@@ -163,8 +171,10 @@ impl Train {
     /// Somebody else's folder is not written into, and a training that was not finished is not lost.
     fn check_out(&self) -> Result<()> {
         let whole = self.out.join(MODEL_FILE).exists();
-        // A file by this name that is no state is somebody else's.
-        let made = steps_made(&self.out).ok().flatten();
+        let made = match steps_made(&self.out) {
+            Err(damaged) if self.resume => return Err(damaged.into()),
+            made => made.ok().flatten(),
+        };
         if self.resume && made.is_none() && !whole {
             note(&format!(
                 "{} holds no training to resume; beginning anew",
@@ -182,7 +192,13 @@ impl Train {
                 ),
             ));
         }
-        if fs::read_dir(&self.out).is_ok_and(|mut entries| entries.next().is_some()) {
+        let mut names = fs::read_dir(&self.out)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.file_name());
+        // A training that was killed before its first state was whole leaves nothing to lose.
+        if names.any(|name| !OURS.iter().any(|ours| name.to_string_lossy().starts_with(ours))) {
             return Err(Error::file(
                 &self.out,
                 "the folder is not empty and no run folder; name another or add --overwrite",
