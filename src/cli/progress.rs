@@ -78,6 +78,9 @@ impl Training {
                 epochs,
             } => {
                 (self.settings, self.epochs, self.lap) = (**trainer, *epochs, Instant::now());
+                self.step(TRAINING, *step, *total);
+                // The time that is left follows from the steps of this process alone.
+                self.bar.reset_eta();
                 if *step > 0 {
                     self.say(&format!("note: resumed at step {step} of {total}\n"));
                 }

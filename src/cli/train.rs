@@ -141,6 +141,16 @@ impl Train {
         let seconds = start.elapsed().as_secs_f64();
         let history = trained.state.history();
         let best = history.iter().rfind(|epoch| epoch.best);
+        let patience = settings.config.training.early_stopping;
+        if let Some(last) = history
+            .iter()
+            .find(|epoch| patience.is_some_and(|p| epoch.stale >= p))
+        {
+            note(&format!(
+                "ended early at step {}: {} validations brought no new best",
+                last.step, last.stale
+            ));
+        }
         if self.json {
             let trained = Trained {
                 out: &self.out,

@@ -1,4 +1,64 @@
 //! Fit networks: any [`Learner`] on any [`Source`], with one [`Trainer`].
+//!
+//! ```
+//! use std::ops::Range;
+//!
+//! use armilla_models::train::{Batch, Event, Learner, Session, Source, Trainer};
+//! use armilla_models::weights::{Weight, Weights};
+//! use armilla_models::Result;
+//! use armilla_samplers::rng::Stream;
+//!
+//! /// The mean of numbers: one weight, the squared distance.
+//! struct Mean(Weights);
+//! struct Numbers(Vec<f32>);
+//!
+//! impl Batch for Numbers {
+//!     fn rows(&self) -> usize {
+//!         self.0.len()
+//!     }
+//!     fn part(&self, rows: Range<usize>) -> Self {
+//!         Numbers(self.0[rows].to_vec())
+//!     }
+//! }
+//!
+//! impl Source for Numbers {
+//!     type Batch = Numbers;
+//!     fn examples(&self) -> usize {
+//!         self.0.len()
+//!     }
+//!     fn batch(&self, picks: &[usize], _: &mut Stream) -> Result<Numbers> {
+//!         Ok(Numbers(picks.iter().map(|&i| self.0[i]).collect()))
+//!     }
+//! }
+//!
+//! impl Learner for Mean {
+//!     type Batch = Numbers;
+//!     fn weights(&self) -> Weights {
+//!         self.0.clone()
+//!     }
+//!     fn load(&mut self, weights: &Weights) -> Result<()> {
+//!         self.0 = weights.clone();
+//!         Ok(())
+//!     }
+//!     fn loss_and_gradients(&mut self, batch: Numbers) -> Result<(f64, Vec<Vec<f32>>)> {
+//!         let (mean, n) = (self.0.0[0].values[0], batch.rows() as f32);
+//!         let loss: f32 = batch.0.iter().map(|x| (mean - x).powi(2)).sum();
+//!         let gradient: f32 = batch.0.iter().map(|x| 2.0 * (mean - x)).sum();
+//!         Ok((f64::from(loss / n), vec![vec![gradient / n]]))
+//!     }
+//!     fn validation_loss(&mut self) -> Result<f64> {
+//!         Ok(f64::from((self.0.0[0].values[0] - 2.0).powi(2)))
+//!     }
+//! }
+//!
+//! let weight = Weight { name: "mean".into(), shape: vec![1], values: vec![0.0] };
+//! let mut mean = Mean(Weights(vec![weight]));
+//! let trainer = Trainer { epochs: Some(400), batch_size: 3, learning_rate: 0.1, ..Trainer::default() };
+//! let session = Session { seed: 1, keep: None, interrupt: None, observe: &mut |_: Event<'_>| Ok(()) };
+//! trainer.train(&mut mean, &Numbers(vec![1.0, 2.0, 3.0]), session)?;
+//! assert!((mean.0.0[0].values[0] - 2.0).abs() < 0.01);
+//! # Ok::<(), armilla_models::ModelError>(())
+//! ```
 
 pub mod adam;
 mod batches;

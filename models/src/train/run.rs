@@ -197,12 +197,12 @@ impl<'a> Training<'a> {
             total: plan.total,
             loss,
         })?;
-        if (step + 1) % plan.validate_every == 0 || step + 1 == plan.total {
+        if (step + 1).is_multiple_of(plan.validate_every) || step + 1 == plan.total {
             learner.load(self.state.judged())?;
             let validation_loss = learner.validation_loss().map_err(|e| self.explain(e, trainer))?;
             learner.load(&self.state.weights)?;
             let (sum, count) = std::mem::take(&mut self.state.position.losses);
-            let warmup = step + 1 <= plan.warmup;
+            let warmup = step < plan.warmup;
             self.judge(
                 trainer,
                 step + 1,

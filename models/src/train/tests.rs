@@ -41,12 +41,15 @@ impl Source for Points {
     }
 }
 
+/// An error, or what the loss becomes larger by.
+type Mishap = fn() -> Result<f64>;
+
 /// A line, and what goes wrong with it at a given call.
 #[derive(Clone)]
 struct Line {
     weights: Weights,
     calls: usize,
-    fails: Option<(usize, fn() -> Result<f64>)>,
+    fails: Option<(usize, Mishap)>,
 }
 
 fn line() -> Line {
@@ -242,6 +245,28 @@ fn interrupted_anywhere_and_resumed_ends_in_the_same_bytes() {
     .unwrap();
     assert!(files(whole.path()) == files(folder.path()));
     assert!(!folder.path().join("checkpoint_last.partial-1").exists());
+}
+
+#[test]
+fn patience_ends_a_training_once_and_for_all() {
+    // Too slow to move: the first validation stays the best.
+    let settings = Trainer {
+        learning_rate: 1e-30,
+        early_stopping: Some(3),
+        ..trainer()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let mut bytes = Vec::new();
+    for _ in 0..2 {
+        let mut observe = quiet;
+        let keep = Some((folder.path(), true));
+        let training = train(&mut line(), &settings, keep, &mut observe, None).unwrap();
+        assert_eq!((training.state.step(), training.stages()), (80, 1));
+        let stale: Vec<usize> = training.state.history().iter().map(|e| e.stale).collect();
+        assert_eq!(stale, [0, 1, 2, 3]);
+        bytes.push(std::fs::read(folder.path().join(LAST_FILE)).unwrap());
+    }
+    assert!(bytes[0] == bytes[1]);
 }
 
 #[test]
