@@ -133,10 +133,17 @@ impl Case {
     fn time(&self, pass: &str) -> Result<f64, Error> {
         let device = Cpu::default();
         let mut random = stream(1, Purpose::Noise, 0);
-        let mut numbers = |n: usize| -> Vec<f32> { (0..n).map(|_| 2.0 * random.random::<f32>() - 1.0).collect() };
+        let mut numbers =
+            |n: usize| -> Vec<f32> { (0..n).map(|_| 2.0 * random.random::<f32>() - 1.0).collect() };
         let (batch, channels, extent) = self.x;
         let positions: usize = extent.iter().product();
-        let x = Field::new(&device, numbers(batch * channels * positions), batch, channels, extent)?;
+        let x = Field::new(
+            &device,
+            numbers(batch * channels * positions),
+            batch,
+            channels,
+            extent,
+        )?;
         // Against which the result is held: in the gradient its weights, in a training its target.
         let held = |y: &Traced, values: Vec<f32>| Field::new(&device, values, batch, y.channels(), extent);
         match &self.what {
@@ -144,7 +151,9 @@ impl Case {
                 let mut network = Network::new(&device, architecture, 1)?;
                 network.set_training(pass == "train");
                 network.freeze(pass != "train");
-                let times: Vec<f64> = (0..batch).map(|i| time * (i as f64 + 0.5) / batch as f64).collect();
+                let times: Vec<f64> = (0..batch)
+                    .map(|i| time * (i as f64 + 0.5) / batch as f64)
+                    .collect();
                 let told = network.condition_len();
                 let condition = (told > 0).then(|| Field::rows(&device, numbers(batch * told), batch));
                 let condition = condition.transpose()?;
@@ -159,7 +168,10 @@ impl Case {
                     let y = network.forward(x.traced(), &times, condition.as_ref().map(Field::traced))?;
                     let target = held(&y, target.clone())?.into_values();
                     if pass == "gradient" {
-                        y.into_values().try_mul(target)?.try_sum::<(), _>()?.try_backward()?;
+                        y.into_values()
+                            .try_mul(target)?
+                            .try_sum::<(), _>()?
+                            .try_backward()?;
                         return Ok(());
                     }
                     let error = y.into_values().try_sub(target)?.try_square()?;
@@ -180,7 +192,12 @@ impl Case {
                 let mut layer = GroupNorm::new(&device, 8, channels)?;
                 layer.freeze(pass != "train");
                 let f = Activation::Silu;
-                self.operation(pass, &x, |x| layer.forward(x, f, None), |x| layer.forward(x, f, None))
+                self.operation(
+                    pass,
+                    &x,
+                    |x| layer.forward(x, f, None),
+                    |x| layer.forward(x, f, None),
+                )
             }
             What::Attention(kind) => self.operation(pass, &x, |x| x.attend(4, *kind), |x| x.attend(4, *kind)),
         }
@@ -231,7 +248,10 @@ fn main() -> Result<(), Error> {
     let cases = cases();
     if let Ok(told) = env::var(CHILD) {
         let (name, pass) = told.split_once(' ').ok_or("a case and a pass")?;
-        let case = cases.iter().find(|case| case.name == name).ok_or("no such case")?;
+        let case = cases
+            .iter()
+            .find(|case| case.name == name)
+            .ok_or("no such case")?;
         let start = resident_mb();
         let seconds = case.time(pass)?;
         let line = serde_json::json!({
@@ -247,14 +267,21 @@ fn main() -> Result<(), Error> {
     println!("peak of single precision on all cores: {peak:.0} GFLOP/s");
     let mut lines = Vec::new();
     for (title, networks) in [("network", true), ("operation", false)] {
-        println!("\n{title:<32}{:>10}{:>12}{:>12}{:>10}{:>10}", "pass", "seconds", "GFLOP/s", "of peak", "MB");
+        println!(
+            "\n{title:<32}{:>10}{:>12}{:>12}{:>10}{:>10}",
+            "pass", "seconds", "GFLOP/s", "of peak", "MB"
+        );
         let of_table = |case: &&Case| matches!(case.what, What::Network(..)) == networks;
         for case in cases.iter().filter(of_table).filter(chosen) {
             for pass in case.passes() {
-                let child = Command::new(env::current_exe()?).env(CHILD, format!("{} {pass}", case.name)).output()?;
+                let child = Command::new(env::current_exe()?)
+                    .env(CHILD, format!("{} {pass}", case.name))
+                    .output()?;
                 let text = String::from_utf8_lossy(&child.stdout).trim().to_owned();
                 if !child.status.success() {
-                    return Err(format!("{} {pass}: {}", case.name, String::from_utf8_lossy(&child.stderr)).into());
+                    return Err(
+                        format!("{} {pass}: {}", case.name, String::from_utf8_lossy(&child.stderr)).into(),
+                    );
                 }
                 let line: serde_json::Value = serde_json::from_str(&text)?;
                 let seconds = line["seconds"].as_f64().unwrap_or(f64::NAN);

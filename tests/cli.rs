@@ -161,7 +161,8 @@ const TINY: &str = "\
 network:
   unet: {channels: [4, 6], time_dim: 8, outputs: 4}
   coefficient_widths: [8]
-training: {steps: 20, batch_size: 16, validate_every: 5, warmup_steps: 5, refine: {draws: 1, steps: 20, batch_size: 16}}
+training: {steps: 20, batch_size: 16, validate_every: 5, warmup_steps: 5}
+flow_matching: {refine: {draws: 1, steps: 20, batch_size: 16}}
 ";
 
 /// What several tests start from: maps, a configuration and a run.
@@ -314,7 +315,7 @@ fn every_method_infers_from_a_run() {
         "model.json",
         "checkpoint_best.safetensors",
         "checkpoint_last.safetensors",
-        "history.json",
+        "history.jsonl",
         "training_history.png",
     ] {
         assert!(Path::new(&run).join(file).exists(), "{file}");
@@ -443,7 +444,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
             bytes(run.join("checkpoint_best.safetensors")),
             bytes(run.join("checkpoint_last.safetensors")),
             bytes(run.join("model.json")),
-            bytes(run.join("history.json")),
+            bytes(run.join("history.jsonl")),
             bytes(posterior.join("draws.csv")),
             report,
         ));
@@ -491,7 +492,7 @@ fn bad_training_is_one_line_and_leaves_nothing() {
     let typo = write("typo.yaml", b"training: {batchsize: 3}");
     let diverges = write(
         "diverges.yaml",
-        TINY.replace("steps: 20", "learning_rate: 1.0e+38, steps: 20")
+        TINY.replace("{steps: 20", "{learning_rate: 1.0e+38, steps: 20")
             .as_bytes(),
     );
     let split = write("split.yaml", b"split: {train: 0.5}");
@@ -648,7 +649,7 @@ fn bad_inference_is_one_line_and_leaves_nothing() {
         &["checkpoint_best", "another architecture", "coefficients", "9]"],
     );
     for (text, wanted) in [
-        (card.replace("\"format\": 1", "\"format\": 9"), "format 9"),
+        (card.replace("\"format\": 2", "\"format\": 9"), "format 9"),
         (card[..card.len() / 2].to_owned(), "model.json"),
         (card.replace("\"side\"", "\"sides\""), "`side`"),
     ] {

@@ -5,7 +5,7 @@ use armilla_models::{
     flow_matching::{Examples, FlowMatching, Refine, generate},
     likelihoods::{EvidenceBound, Reconstruction},
     path::{Time, TimeDistribution},
-    train::Event,
+    train::{Epoch, Event, Session, Trainer},
     velocity::{Coefficients, Pullback, VelocityBasis, VelocityConfig, VelocityNetwork},
     weights::Weights,
 };
@@ -289,41 +289,63 @@ fn examples(count: usize, seed: u64) -> (Vec<f32>, Vec<f64>) {
     (fields, parameters)
 }
 
-fn settings(steps: usize) -> FlowMatching {
+fn settings(steps: usize) -> (FlowMatching, Trainer) {
     let refine = Refine {
         draws: 2,
         steps: 4 * steps,
         batch_size: 128,
         learning_rate: 5e-3,
     };
-    FlowMatching {
-        steps,
-        batch_size: 32,
-        validate_every: 50,
+    let flow = FlowMatching {
         refine,
         ..FlowMatching::default()
-    }
+    };
+    let trainer = Trainer {
+        steps,
+        batch_size: 32,
+        ..Trainer::default()
+    };
+    (flow, trainer)
+}
+
+/// Trains and returns the history.
+fn train(
+    (flow, trainer): (FlowMatching, Trainer),
+    network: &mut VelocityNetwork<Cpu>,
+    training: Examples<'_>,
+    validation: Examples<'_>,
+    seed: u64,
+    observe: &mut dyn FnMut(Event<'_>) -> Result<()>,
+) -> Result<Vec<Epoch>> {
+    let session = Session {
+        seed,
+        keep: None,
+        interrupt: None,
+        observe,
+    };
+    let training = flow.train(&trainer, network, training, validation, session)?;
+    Ok(training.state.history().to_vec())
 }
 
 fn trained(steps: usize, count: usize) -> VelocityNetwork<Cpu> {
     let (fields, parameters) = examples(count, 1);
     let (other_fields, other_parameters) = examples(64, 2);
     let mut network = VelocityNetwork::new(&Cpu::default(), small(), 8, &BOUNDS, 7).unwrap();
-    let history = settings(steps)
-        .train(
-            &mut network,
-            Examples {
-                fields: &fields,
-                parameters: &parameters,
-            },
-            Examples {
-                fields: &other_fields,
-                parameters: &other_parameters,
-            },
-            3,
-            &mut |_| Ok(()),
-        )
-        .unwrap();
+    let history = train(
+        settings(steps),
+        &mut network,
+        Examples {
+            fields: &fields,
+            parameters: &parameters,
+        },
+        Examples {
+            fields: &other_fields,
+            parameters: &other_parameters,
+        },
+        3,
+        &mut |_| Ok(()),
+    )
+    .unwrap();
     assert!(
         history
             .iter()
@@ -485,53 +507,37 @@ fn an_observer_can_end_a_training_and_settings_are_checked() {
     };
     let mut network = VelocityNetwork::new(&Cpu::default(), small(), 8, &BOUNDS, 7).unwrap();
     let mut seen = 0;
-    let ended = settings(50).train(&mut network, all, all, 1, &mut |event| match event {
+    let mut observe = |event: Event<'_>| match event {
         Event::Step { step: 3, .. } => Err(armilla_models::ModelError::Invalid("enough".into())),
         _ => {
             seen += 1;
             Ok(())
         }
-    });
+    };
+    let ended = train(settings(50), &mut network, all, all, 1, &mut observe);
     assert_eq!(ended.unwrap_err().to_string(), "enough");
-    assert_eq!(seen, 2);
-    let settings_that_cannot_be = [
-        FlowMatching {
-            learning_rate: f64::NAN,
-            ..settings(5)
+    // The beginning and two steps.
+    assert_eq!(seen, 3);
+    let (flow, trainer) = settings(5);
+    let refine = |learning_rate| FlowMatching {
+        refine: Refine {
+            learning_rate,
+            ..Refine::default()
         },
-        FlowMatching {
-            max_norm: 0.0,
-            ..settings(5)
-        },
-        FlowMatching {
-            ema_decay: 1.0,
-            ..settings(5)
-        },
-        FlowMatching {
-            batch_size: usize::MAX,
-            ..settings(5)
-        },
-        FlowMatching {
-            refine: Refine {
-                learning_rate: f64::NAN,
-                ..Refine::default()
-            },
-            ..settings(5)
-        },
-        // Legal, but far too fast: the loss leaves the finite numbers, and it says so.
-        FlowMatching {
-            refine: Refine {
-                learning_rate: 1e30,
-                ..Refine::default()
-            },
-            ..settings(5)
-        },
-    ];
-    for settings in settings_that_cannot_be {
+        ..flow
+    };
+    let too_many = Trainer {
+        batch_size: usize::MAX,
+        ..trainer
+    };
+    // The last is legal, but far too fast: the loss leaves the finite numbers, and it says so.
+    for settings in [
+        (flow, too_many),
+        (refine(f64::NAN), trainer),
+        (refine(1e30), trainer),
+    ] {
         assert!(
-            settings
-                .train(&mut network, all, all, 1, &mut |_| Ok(()))
-                .is_err(),
+            train(settings, &mut network, all, all, 1, &mut |_| Ok(())).is_err(),
             "{settings:?}"
         );
     }
@@ -539,20 +545,12 @@ fn an_observer_can_end_a_training_and_settings_are_checked() {
         fields: &[],
         parameters: &[],
     };
-    assert!(
-        settings(5)
-            .train(&mut network, all, none, 1, &mut |_| Ok(()))
-            .is_err()
-    );
+    assert!(train(settings(5), &mut network, all, none, 1, &mut |_| Ok(())).is_err());
     let short = Examples {
         fields: &fields[..64],
         parameters: &parameters,
     };
-    assert!(
-        settings(5)
-            .train(&mut network, short, all, 1, &mut |_| Ok(()))
-            .is_err()
-    );
+    assert!(train(settings(5), &mut network, short, all, 1, &mut |_| Ok(())).is_err());
 }
 
 #[test]

@@ -2,8 +2,6 @@
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use armilla_models::DeviceChoice;
@@ -14,15 +12,12 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::arguments::DataArguments;
-use super::{note, progress, write_json};
+use super::{interrupt, note, progress, write_json};
 use crate::pipeline::infer::infer_observation;
 use crate::pipeline::{
     InferSettings, LikelihoodSettings, Method, Observation, OutFolder, Report, TrainedFlow,
 };
 use crate::{Error, Result};
-
-/// The exit code of a program that was interrupted.
-const INTERRUPTED: i32 = 130;
 
 /// Infer the parameters behind one map of an HDF5 file with a trained flow.
 #[derive(Debug, Args)]
@@ -198,22 +193,13 @@ impl Infer {
         let time_limit = time_limit.map_err(|_| {
             Error::Invalid("--time-limit takes a positive number of seconds, such as 600".into())
         })?;
-        let interrupt = Arc::new(AtomicBool::new(false));
-        let flag = Arc::clone(&interrupt);
-        let handler = move || {
-            // Who asks twice does not want to wait for the step to end.
-            if flag.swap(true, Ordering::Relaxed) {
-                std::process::exit(INTERRUPTED);
-            }
-        };
-        ctrlc::set_handler(handler).map_err(|e| Error::Invalid(format!("Ctrl-C cannot be handled: {e}")))?;
         Ok(RunOptions {
             until: self.until_ess.map(|ess| Converged {
                 ess,
                 ..Converged::default()
             }),
             time_limit,
-            interrupt: Some(interrupt),
+            interrupt: Some(interrupt::flag()?),
             checkpoint: self.checkpoint.as_ref().map(Checkpoint::new),
             observer: Some(progress_bars()),
             ..RunOptions::default()

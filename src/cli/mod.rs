@@ -7,6 +7,7 @@ mod arguments;
 mod demo;
 mod infer;
 mod inspect;
+mod interrupt;
 pub mod progress;
 mod simulate;
 mod train;

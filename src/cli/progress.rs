@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-use armilla_models::train::{Epoch, Event};
+use armilla_models::train::{Epoch, Event, Schedule, Trainer};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// A bar of `length` steps after a label. It is hidden where `shown` is false, as with `--json` and `--quiet`, and where
@@ -32,57 +32,156 @@ pub fn bar(length: u64, label: &'static str, shown: bool) -> ProgressBar {
         .with_message(label)
 }
 
-/// Shows a training: a bar for its steps and a line for every epoch.
+/// Shows a training: a bar for its steps, and a line or a report for every epoch.
 pub(super) struct Training {
     bar: ProgressBar,
-    start: Instant,
+    reports: bool,
+    lap: Instant,
+    settings: Trainer,
+    /// Epochs in all.
     epochs: usize,
+    /// What the epoch that comes next belongs to.
+    label: &'static str,
 }
 
+const TRAINING: &str = "training";
+const REFINING: &str = "refining";
+
 impl Training {
+    /// A line for every epoch.
     pub(super) fn new(bar: &ProgressBar) -> Self {
         Self {
             bar: bar.clone(),
-            start: Instant::now(),
+            reports: false,
+            lap: Instant::now(),
+            settings: Trainer::default(),
             epochs: 0,
+            label: TRAINING,
+        }
+    }
+
+    /// A report for every epoch.
+    pub(super) fn with_reports(bar: &ProgressBar) -> Self {
+        Self {
+            reports: true,
+            ..Self::new(bar)
         }
     }
 
     /// Show what the training says.
     pub(super) fn event(&mut self, event: &Event<'_>) {
         match event {
-            Event::Step { step, total, .. } => self.step("training", *step, *total),
-            Event::Refining { done, total } => self.step("refining", *done, *total),
-            Event::Validated { epoch, .. } => self.epoch(epoch),
+            Event::Started {
+                trainer,
+                step,
+                total,
+                epochs,
+            } => {
+                (self.settings, self.epochs, self.lap) = (**trainer, *epochs, Instant::now());
+                self.step(TRAINING, *step, *total);
+                // The time that is left follows from the steps of this process alone.
+                self.bar.reset_eta();
+                if *step > 0 {
+                    self.say(&format!("note: resumed at step {step} of {total}\n"));
+                }
+            }
+            Event::Step { step, total, .. } => self.step(TRAINING, *step, *total),
+            Event::Refining { done, total } => self.step(REFINING, *done, *total),
+            Event::Validated { epoch, history, .. } => {
+                let seconds = std::mem::replace(&mut self.lap, Instant::now())
+                    .elapsed()
+                    .as_secs_f64();
+                let text = if self.reports {
+                    self.report(epoch, history.len(), seconds)
+                } else {
+                    line(epoch, history.len(), seconds)
+                };
+                self.say(&text);
+            }
             _ => {}
         }
     }
 
-    fn step(&self, label: &'static str, done: usize, total: usize) {
-        if self.bar.message() != label {
+    fn step(&mut self, label: &'static str, done: usize, total: usize) {
+        if self.label != label {
+            self.label = label;
             self.bar.set_message(label);
+            self.bar.reset_eta();
         }
         self.bar.set_length(total as u64);
         self.bar.set_position(done as u64);
     }
 
-    fn epoch(&mut self, epoch: &Epoch) {
-        self.epochs += 1;
-        let line = format!(
-            "epoch {:>3}  step {:>6}  train {:.5}  validation {:.5}  rate {:.1e}  {:>6.1} s{}",
-            self.epochs,
-            epoch.step,
-            epoch.train_loss,
-            epoch.validation_loss,
-            epoch.learning_rate,
-            self.start.elapsed().as_secs_f64(),
-            if epoch.best { "  best" } else { "" }
-        );
+    fn say(&self, text: &str) {
         self.bar.suspend(|| {
             // With standard error closed there is nobody left to tell.
-            let _ = writeln!(io::stderr(), "{line}");
+            let _ = io::stderr().write_all(text.as_bytes());
         });
     }
+
+    fn report(&self, epoch: &Epoch, number: usize, seconds: f64) -> String {
+        let rule = "=".repeat(80);
+        let refined = self.label == REFINING;
+        let title = match (refined, epoch.warmup) {
+            (true, _) => format!("Refined, step {}", epoch.step),
+            (false, true) => format!("Epoch {number}/{} [WARMUP]", self.epochs),
+            (false, false) => format!("Epoch {number}/{}", self.epochs),
+        };
+        let mut text = format!("{rule}\n{title}\n{rule}\n");
+        let mut row = |name: &str, value: String| text += &format!("  {name:<11} {value}\n");
+        row("Train Loss:", shown(epoch.train_loss));
+        row("Val Loss:", shown(epoch.validation_loss));
+        row("LR:", scientific(epoch.learning_rate));
+        row("Time:", format!("{seconds:.1}s ({:.1}m)", seconds / 60.0));
+        if self.settings.schedule == Schedule::Plateau && !refined {
+            row(
+                "Plateau:",
+                format!("{}/{} bad epochs", epoch.bad, self.settings.plateau.patience),
+            );
+        }
+        if let (Some(patience), false) = (self.settings.early_stopping, refined) {
+            row("Early Stop:", format!("{}/{patience} patience", epoch.stale));
+        }
+        if epoch.best {
+            text += "  ✓ New best model!\n";
+        }
+        text
+    }
+}
+
+/// Four decimals, or three digits of what is small.
+fn shown(loss: f64) -> String {
+    if loss.abs() < 0.01 {
+        scientific(loss)
+    } else {
+        format!("{loss:.4}")
+    }
+}
+
+/// As C and Python write it: `2.00e-05`.
+fn scientific(value: f64) -> String {
+    let text = format!("{value:.2e}");
+    match text.split_once('e') {
+        Some((digits, exponent)) => {
+            let (sign, exponent) = match exponent.strip_prefix('-') {
+                Some(exponent) => ('-', exponent),
+                None => ('+', exponent),
+            };
+            format!("{digits}e{sign}{exponent:0>2}")
+        }
+        None => text,
+    }
+}
+
+fn line(epoch: &Epoch, number: usize, seconds: f64) -> String {
+    format!(
+        "epoch {number:>3}  step {:>6}  train {:.5}  validation {:.5}  rate {:.1e}  {seconds:>6.1} s{}\n",
+        epoch.step,
+        epoch.train_loss,
+        epoch.validation_loss,
+        epoch.learning_rate,
+        if epoch.best { "  best" } else { "" }
+    )
 }
 
 /// Shows that something is going on whose length is not known.
@@ -91,4 +190,47 @@ pub(super) fn spinner(label: &'static str) -> ProgressBar {
         ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10)).with_message(label);
     spinner.enable_steady_tick(Duration::from_millis(100));
     spinner
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_has_everything_that_is_counted() {
+        let mut training = Training::with_reports(&bar(1, "", false));
+        let settings = Trainer {
+            schedule: Schedule::Plateau,
+            early_stopping: Some(10),
+            ..Trainer::default()
+        };
+        training.event(&Event::Started {
+            trainer: &settings,
+            step: 0,
+            total: 1000,
+            epochs: 200,
+        });
+        let mut epoch = Epoch {
+            step: 5,
+            train_loss: 0.1234,
+            validation_loss: 0.1456,
+            learning_rate: 2e-5,
+            best: true,
+            warmup: true,
+            bad: 0,
+            stale: 0,
+        };
+        let rule = "=".repeat(80);
+        let wanted = format!(
+            "{rule}\nEpoch 1/200 [WARMUP]\n{rule}\n  Train Loss: 0.1234\n  Val Loss:   0.1456\n  LR:         2.00e-05\n  \
+             Time:       120.5s (2.0m)\n  Plateau:    0/2 bad epochs\n  Early Stop: 0/10 patience\n  ✓ New best model!\n"
+        );
+        assert_eq!(training.report(&epoch, 1, 120.5), wanted);
+        (epoch.best, epoch.warmup, epoch.bad, epoch.stale) = (false, false, 1, 3);
+        let text = training.report(&epoch, 7, 1.0);
+        for words in ["Epoch 7/200\n", "1/2 bad", "3/10 patience"] {
+            assert!(text.contains(words), "{text}");
+        }
+        assert!(!text.contains("best"), "{text}");
+    }
 }

@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use armilla_models::DeviceChoice;
-use armilla_models::train::Epoch;
+use armilla_models::train::{Epoch, steps_made};
 use clap::Args;
 use serde::Serialize;
 
 use super::arguments::DataArguments;
-use super::{note, progress, write_json};
+use super::{interrupt, note, progress, write_json};
 use crate::data::MapSet;
 use crate::pipeline::trained::MODEL_FILE;
-use crate::pipeline::{OutFolder, PriorBox, PriorRange, TrainConfig, TrainSettings, train_on};
+use crate::pipeline::{OutFolder, PriorBox, PriorRange, TrainConfig, TrainRun, TrainSettings, train};
 use crate::{Error, Result};
 
 /// Train a flow-matching surrogate on the maps of an HDF5 file.
@@ -41,6 +41,9 @@ pub(super) struct Train {
     /// The only source of randomness.
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Go on with the training in the run folder that was interrupted or killed.
+    #[arg(long, conflicts_with = "overwrite")]
+    resume: bool,
     /// Write into a folder that holds other files.
     #[arg(long)]
     overwrite: bool,
@@ -49,12 +52,21 @@ pub(super) struct Train {
     json: bool,
 }
 
+/// How the files begin that a training writes before its end.
+const OURS: [&str; 4] = [
+    "checkpoint_best.",
+    "checkpoint_last.",
+    "history.",
+    "training_history.",
+];
+
 /// A configuration with the keys that are changed most.
 const CONFIGURATION: &str = "  network:
     unet: {channels: [8, 16, 32], time_dim: 64, outputs: 16, padding: circular}
     coefficient_widths: [64, 64]
   training:
-    {steps: 300, batch_size: 64, learning_rate: 0.003, augment: true}
+    {steps: 300, batch_size: 64, learning_rate: 0.003, schedule: cosine, warmup_steps: 50}
+  flow_matching: {augment: true}
   split: {train: 0.8, validation: 0.1, test: 0.1}
 ";
 
@@ -64,11 +76,17 @@ fn help() -> String {
          armilla train --data maps.h5 --out runs/flow\n  \
          armilla train --data maps.h5 --out runs/flow --config train.yaml --seed 7\n  \
          armilla train --data CAMELS.h5 --maps z=0/Mcdm --params params --out runs/mcdm\n  \
-         armilla train --data maps.h5 --out runs/flow --hold-out 3    keep map 3 unseen\n\n\
+         armilla train --data maps.h5 --out runs/flow --hold-out 3    keep map 3 unseen\n  \
+         armilla train --data maps.h5 --out runs/flow --resume         go on where it was ended\n\n\
          A configuration is YAML; every key may be left out:\n{CONFIGURATION}\n\
          Maps are divided by simulation. Pixels go through a logarithm if all are positive, and are standardised. \
-         augment turns, mirrors and shifts maps, which must be periodic for it. The run folder gets model.json, \
-         checkpoint_best and checkpoint_last (safetensors), history.json and training_history.png. The prior is the \
+         augment turns, mirrors and shifts maps, which must be periodic for it. A training may count in epochs: \
+         epochs, warmup_epochs; schedule is cosine, plateau (plateau: {{patience: 2, factor: 0.5}}) or constant; \
+         early_stopping: 10 ends it after ten validations without a new best; accumulate: 4 sends a batch through \
+         the network in four parts, which takes a fourth of the memory.\n\n\
+         The run folder gets checkpoint_best and checkpoint_last (safetensors), history.jsonl and \
+         training_history.png at each validation, and model.json at the end. Ctrl-C keeps the training and ends; the \
+         same command with --resume goes on, also after a crash, to the same weights bit for bit. The prior is the \
          box stored with simulated maps, that of CAMELS for its parameters, else the range of the data; --prior \
          overrides it. The same seed gives the same weights; on a graphics processor, up to rounding."
     )
@@ -113,20 +131,38 @@ impl Train {
             note(&remark);
         }
         note(&format!("the network runs on {device}"));
+        let interrupt = interrupt::flag()?;
+        let run = TrainRun {
+            folder: Some(self.out.clone()),
+            device,
+            resume: self.resume,
+            interrupt: Some(&interrupt),
+        };
         let bar = progress::bar(settings.config.training.steps as u64, "training", true);
-        let mut line = progress::Training::new(&bar);
-        let trained = train_on(device, &set, &settings, &mut |event| line.event(event));
+        let mut reports = progress::Training::with_reports(&bar);
+        let trained = train(&set, &settings, &run, &mut |event| reports.event(event));
         bar.finish_and_clear();
-        let (flow, training) = trained?;
-        flow.save(&training, &mut folder)?;
+        let (flow, trained) = trained?;
+        flow.save(&trained, &mut folder)?;
         let files = folder.keep();
         let seconds = start.elapsed().as_secs_f64();
-        let best = training.history.iter().rfind(|epoch| epoch.best);
+        let history = trained.state.history();
+        let best = history.iter().rfind(|epoch| epoch.best);
+        let patience = settings.config.training.early_stopping;
+        if let Some(last) = history
+            .iter()
+            .find(|epoch| patience.is_some_and(|p| epoch.stale >= p))
+        {
+            note(&format!(
+                "ended early at step {}: {} validations brought no new best",
+                last.step, last.stale
+            ));
+        }
         if self.json {
             let trained = Trained {
                 out: &self.out,
                 files,
-                history: &training.history,
+                history,
                 best,
                 seconds,
             };
@@ -149,10 +185,37 @@ impl Train {
         Ok(())
     }
 
-    /// Somebody else's folder is not written into.
+    /// Somebody else's folder is not written into, and a training that was not finished is not lost.
     fn check_out(&self) -> Result<()> {
-        let filled = fs::read_dir(&self.out).is_ok_and(|mut entries| entries.next().is_some());
-        if filled && !self.overwrite && !self.out.join(MODEL_FILE).exists() {
+        let whole = self.out.join(MODEL_FILE).exists();
+        let made = match steps_made(&self.out) {
+            Err(damaged) if self.resume => return Err(damaged.into()),
+            made => made.ok().flatten(),
+        };
+        if self.resume && made.is_none() && !whole {
+            note(&format!(
+                "{} holds no training to resume; beginning anew",
+                self.out.display()
+            ));
+        }
+        if whole || self.overwrite || (self.resume && made.is_some()) {
+            return Ok(());
+        }
+        if let Some(step) = made {
+            return Err(Error::file(
+                &self.out,
+                format!(
+                    "the folder holds a training that was ended at step {step}; add --resume to go on with it, or --overwrite to begin anew"
+                ),
+            ));
+        }
+        let mut names = fs::read_dir(&self.out)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.file_name());
+        // A training that was killed before its first state was whole leaves nothing to lose.
+        if names.any(|name| !OURS.iter().any(|ours| name.to_string_lossy().starts_with(ours))) {
             return Err(Error::file(
                 &self.out,
                 "the folder is not empty and no run folder; name another or add --overwrite",

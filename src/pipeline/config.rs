@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use armilla_models::flow_matching::FlowMatching;
+use armilla_models::train::Trainer;
 use armilla_models::velocity::VelocityConfig;
 use serde::{Deserialize, Serialize};
 use serde_norway::Value;
@@ -11,7 +12,7 @@ use serde_norway::Value;
 use crate::data::Fractions;
 use crate::{Error, Result};
 
-/// The settings of a training: three sections, each of which may be left out, as may each key in them.
+/// The settings of a training: four sections, each of which may be left out, as may each key in them.
 ///
 /// ```
 /// use armilla::pipeline::TrainConfig;
@@ -25,7 +26,9 @@ pub struct TrainConfig {
     /// The network.
     pub network: VelocityConfig,
     /// How it is trained.
-    pub training: FlowMatching,
+    pub training: Trainer,
+    /// What is peculiar to flow matching in it.
+    pub flow_matching: FlowMatching,
     /// Which fraction of the simulations goes into which part.
     pub split: Fractions,
 }
@@ -40,7 +43,7 @@ impl TrainConfig {
     pub fn for_maps(maps: usize) -> Self {
         let mut config = Self::default();
         let fields = config.split.train * maps as f64;
-        config.training.refine.draws = ((FORMS as f64 / fields.max(1.0)).round() as usize).clamp(2, 64);
+        config.flow_matching.refine.draws = ((FORMS as f64 / fields.max(1.0)).round() as usize).clamp(2, 64);
         config
     }
 
@@ -94,19 +97,30 @@ fn overlay(base: &mut Value, given: Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use armilla_models::train::Schedule;
 
     #[test]
     fn what_is_left_out_follows_the_data() {
         for text in ["", "# nothing\n", "training: {steps: 7}"] {
             let few = TrainConfig::parse(text, 2000).unwrap();
             let many = TrainConfig::parse(text, 20_000).unwrap();
-            assert_eq!((few.training.refine.draws, many.training.refine.draws), (20, 2));
+            assert_eq!(
+                (few.flow_matching.refine.draws, many.flow_matching.refine.draws),
+                (20, 2)
+            );
         }
-        let text = "network: {unet: {channels: [8, 16]}}\ntraining: {refine: {draws: 3}}";
+        let text = "training: {epochs: 200, schedule: plateau, early_stopping: 10, optimiser: adamw}";
+        let config = TrainConfig::parse(text, 2000).unwrap().training;
+        assert_eq!((config.epochs, config.early_stopping), (Some(200), Some(10)));
+        assert_eq!((config.schedule, config.plateau.patience), (Schedule::Plateau, 2));
+        let text = "network: {unet: {channels: [8, 16]}}\nflow_matching: {refine: {draws: 3}}";
         let config = TrainConfig::parse(text, 2000).unwrap();
         assert_eq!(config.network.unet.channels, [8, 16]);
-        assert_eq!(config.training.refine.draws, 3);
-        assert_eq!(config.training.refine.steps, FlowMatching::default().refine.steps);
+        assert_eq!(config.flow_matching.refine.draws, 3);
+        assert_eq!(
+            config.flow_matching.refine.steps,
+            FlowMatching::default().refine.steps
+        );
         let whole = serde_norway::to_string(&config).unwrap();
         assert_eq!(TrainConfig::parse(&whole, 10).unwrap(), config);
     }

@@ -24,5 +24,5 @@ pub use out_folder::OutFolder;
 pub use prior_box::{PriorBox, PriorRange};
 pub use report::Report;
 pub use simulate::{Kind, SimulateSettings, simulate};
-pub use train::{TrainSettings, train, train_on};
+pub use train::{TrainRun, TrainSettings, train};
 pub use trained::{LikelihoodSettings, TrainedFlow};

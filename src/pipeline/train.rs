@@ -1,10 +1,17 @@
 //! Train a flow on a set of maps.
 
-use armilla_models::flow_matching::Examples;
-use armilla_models::train::Event;
-use armilla_models::{Cpu, Device, DeviceChoice, OnDevice};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
-use super::trained::{FORMAT, ModelCard, TrainedFlow, Training, TrainingData, untrained};
+use armilla_models::flow_matching::Examples;
+use armilla_models::train::{Event, Keep, Session};
+use armilla_models::{Device, DeviceChoice, ModelError, OnDevice};
+
+use super::trained::{
+    FORMAT, HISTORY_PICTURE, MODEL_FILE, ModelCard, Trained, TrainedFlow, TrainingData, draw_history,
+    untrained,
+};
 use super::{PriorBox, TrainConfig};
 use crate::data::{FieldTransform, MapSet};
 use crate::{Error, Result};
@@ -24,48 +31,57 @@ pub struct TrainSettings {
     pub seed: u64,
 }
 
-/// [`train`] on a device that is chosen.
-///
-/// # Errors
-///
-/// As [`train`], and a device that is not there.
-pub fn train_on(
-    device: DeviceChoice,
-    set: &MapSet,
-    settings: &TrainSettings,
-    observe: &mut dyn FnMut(&Event<'_>),
-) -> Result<(TrainedFlow, Training)> {
-    struct Job<'a>(&'a MapSet, &'a TrainSettings, &'a mut dyn FnMut(&Event<'_>));
-    impl OnDevice for Job<'_> {
-        type Output = Result<(TrainedFlow, Training)>;
-        fn run<D: Device>(self, device: D) -> Self::Output {
-            train_with(&device, self.0, self.1, self.2)
-        }
-    }
-    device.run(Job(set, settings, observe))?
+/// Where a training is kept while it goes on, and how it is ended.
+#[derive(Debug, Clone, Default)]
+pub struct TrainRun<'a> {
+    /// The folder that gets the state, the best weights, the history and its picture at each validation; it must be
+    /// there.
+    pub folder: Option<PathBuf>,
+    /// Where the network runs.
+    pub device: DeviceChoice,
+    /// Go on from the state in the folder, if there is one.
+    pub resume: bool,
+    /// Becomes true when the training should end.
+    pub interrupt: Option<&'a AtomicBool>,
 }
 
 /// Trains a flow on the training part of `set` and keeps the weights with the lowest validation loss.
 ///
-/// `observe` hears of every step and validation.
+/// `observe` hears of every step and validation. A training that was ended at any moment, however rudely, and resumed
+/// gives the same bits as one that was not.
 ///
 /// # Errors
 ///
-/// Too few simulations, maps that the network cannot take, and settings that make no sense.
+/// Too few simulations, maps that the network cannot take, settings that make no sense, the state of another training,
+/// and an interruption: what was done is then on disk.
 pub fn train(
     set: &MapSet,
     settings: &TrainSettings,
+    run: &TrainRun<'_>,
     observe: &mut dyn FnMut(&Event<'_>),
-) -> Result<(TrainedFlow, Training)> {
-    train_with(&Cpu::default(), set, settings, observe)
+) -> Result<(TrainedFlow, Trained)> {
+    struct Job<'a, 'b>(
+        &'a MapSet,
+        &'a TrainSettings,
+        &'a TrainRun<'b>,
+        &'a mut dyn FnMut(&Event<'_>),
+    );
+    impl OnDevice for Job<'_, '_> {
+        type Output = Result<(TrainedFlow, Trained)>;
+        fn run<D: Device>(self, device: D) -> Self::Output {
+            train_with(&device, self.0, self.1, self.2, self.3)
+        }
+    }
+    run.device.run(Job(set, settings, run, observe))?
 }
 
 fn train_with<D: Device>(
     device: &D,
     set: &MapSet,
     settings: &TrainSettings,
+    run: &TrainRun<'_>,
     observe: &mut dyn FnMut(&Event<'_>),
-) -> Result<(TrainedFlow, Training)> {
+) -> Result<(TrainedFlow, Trained)> {
     let mut card = ModelCard {
         format: FORMAT,
         network: settings.config.network.clone(),
@@ -75,6 +91,7 @@ fn train_with<D: Device>(
         transform: FieldTransform::new(false, 0.0, 1.0)?,
         origin: set.origin().cloned(),
         training: settings.config.training,
+        flow_matching: settings.config.flow_matching,
         split: settings.config.split,
         held_out: None,
         seed: settings.seed,
@@ -110,28 +127,79 @@ fn train_with<D: Device>(
     };
     let training = part(&split.train)?;
     let validation = part(&split.validation)?;
-    let mut best = network.weights();
-    let history = card.training.train(
-        &mut network,
-        Examples {
-            fields: &training.0,
-            parameters: &training.1,
-        },
-        Examples {
-            fields: &validation.0,
-            parameters: &validation.1,
-        },
-        settings.seed,
-        &mut |event| {
-            if let Event::Validated { epoch, weights } = &event
-                && epoch.best
-            {
-                best.clone_from(weights);
+    let mut refining = false;
+    let mut watch = |event: Event<'_>| -> armilla_models::Result<()> {
+        observe(&event);
+        let Some(folder) = &run.folder else { return Ok(()) };
+        match event {
+            // A folder with a description is whole, which it is not from here on.
+            Event::Started { .. } => remove_if_there(&folder.join(MODEL_FILE))?,
+            Event::Refining { .. } => refining = true,
+            Event::Validated { history, .. } => {
+                let loops = history.len() - usize::from(refining);
+                draw_history(history, loops, &folder.join(HISTORY_PICTURE))
+                    .map_err(|e| ModelError::Invalid(e.to_string()))?;
             }
-            observe(&event);
-            Ok(())
-        },
+            _ => {}
+        }
+        Ok(())
+    };
+    let keep = match &run.folder {
+        Some(folder) => Some(Keep {
+            folder: folder.clone(),
+            about: about(&card)?,
+            resume: run.resume,
+        }),
+        None => None,
+    };
+    let session = Session {
+        seed: settings.seed,
+        keep,
+        interrupt: run.interrupt,
+        observe: &mut watch,
+    };
+    let examples = |(fields, parameters)| Examples { fields, parameters };
+    let training = card.flow_matching.train(
+        &card.training,
+        &mut network,
+        examples((&training.0[..], &training.1[..])),
+        examples((&validation.0[..], &validation.1[..])),
+        session,
     )?;
-    let last = network.weights();
-    Ok((TrainedFlow::new(card, &best)?, Training { last, history }))
+    let step = training.state.step();
+    if training.interrupted {
+        return Err(Error::Invalid(match &run.folder {
+            Some(folder) => format!(
+                "the training was interrupted at step {step} and is kept in {}: the same command with --resume goes on",
+                folder.display()
+            ),
+            None => format!("the training was interrupted at step {step}"),
+        }));
+    }
+    let refined = training.stages() > 1;
+    let trained = Trained {
+        state: training.state,
+        refined,
+    };
+    Ok((TrainedFlow::new(card, &training.best)?, trained))
+}
+
+/// What the state of a training says it is of: all that its result depends on, but for what it says itself.
+fn about(card: &ModelCard) -> Result<serde_json::Value> {
+    let mut about = serde_json::to_value(card).map_err(|e| Error::Invalid(e.to_string()))?;
+    if let Some(about) = about.as_object_mut() {
+        about.remove("training");
+        about.remove("seed");
+    }
+    Ok(about)
+}
+
+fn remove_if_there(path: &Path) -> armilla_models::Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(ModelError::Invalid(format!(
+            "{}: cannot be removed: {e}",
+            path.display()
+        ))),
+        _ => Ok(()),
+    }
 }

@@ -4,13 +4,15 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-use armilla_models::{Cpu, Device, DeviceChoice, OnDevice};
 use armilla_models::checkpoint;
 use armilla_models::flow_matching::{FlowMatching, generate};
 use armilla_models::likelihoods::{EvidenceBound, NoiseKey, Reconstruction, Surrogate};
-use armilla_models::train::Epoch;
+use armilla_models::train::{
+    BEST_FILE, Epoch, HISTORY_FILE, LAST_FILE, State, Trainer, save_best, save_history,
+};
 use armilla_models::velocity::{CoefficientNetwork, VelocityConfig, VelocityNetwork};
 use armilla_models::weights::Weights;
+use armilla_models::{Cpu, Device, DeviceChoice, OnDevice};
 use serde::{Deserialize, Serialize};
 
 use super::{OutFolder, PriorBox};
@@ -21,16 +23,10 @@ use crate::{Error, Result};
 
 /// What describes a run: its presence in a folder makes the folder one.
 pub const MODEL_FILE: &str = "model.json";
-/// The weights with the lowest validation loss.
-pub const BEST_FILE: &str = "checkpoint_best.safetensors";
-/// The weights at the end.
-pub const LAST_FILE: &str = "checkpoint_last.safetensors";
-/// The losses.
-pub const HISTORY_FILE: &str = "history.json";
 /// The losses, drawn.
-const HISTORY_PICTURE: &str = "training_history.png";
+pub(super) const HISTORY_PICTURE: &str = "training_history.png";
 /// The form of the description that this version writes.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 /// Heun steps in which fields are generated: more are not seen in a picture.
 const GENERATION_STEPS: usize = 24;
 
@@ -51,7 +47,9 @@ pub struct ModelCard {
     /// How the maps were made, where that is known.
     pub origin: Option<Origin>,
     /// How it was trained.
-    pub training: FlowMatching,
+    pub training: Trainer,
+    /// What was peculiar to flow matching in it.
+    pub flow_matching: FlowMatching,
     /// How the data were divided.
     pub split: Fractions,
     /// The simulation that was moved to the test part.
@@ -114,11 +112,11 @@ pub struct TrainedFlow {
 
 /// What a training leaves besides the flow itself.
 #[derive(Debug, Clone)]
-pub struct Training {
-    /// The weights at the end.
-    pub last: Weights,
-    /// The losses.
-    pub history: Vec<Epoch>,
+pub struct Trained {
+    /// All that it was at its end, with the history.
+    pub state: State,
+    /// Whether the last line of the history is that of a second stage.
+    pub(super) refined: bool,
 }
 
 impl TrainedFlow {
@@ -181,47 +179,21 @@ impl TrainedFlow {
     /// # Errors
     ///
     /// Files that cannot be written.
-    pub fn save(&self, training: &Training, folder: &mut OutFolder) -> Result<()> {
+    pub fn save(&self, trained: &Trained, folder: &mut OutFolder) -> Result<()> {
         let model = folder.file(MODEL_FILE);
         if model.exists() {
             fs::remove_file(&model).map_err(|e| Error::file(&model, cannot_write(&e)))?;
         }
-        checkpoint::save(folder.file(BEST_FILE), &self.network.weights())?;
-        checkpoint::save(folder.file(LAST_FILE), &training.last)?;
-        write_json(&folder.file(HISTORY_FILE), &training.history)?;
-        self.draw_history(&training.history, &folder.file(HISTORY_PICTURE))?;
+        folder.file(BEST_FILE);
+        save_best(folder.path(), &self.network.weights())?;
+        folder.file(LAST_FILE);
+        trained.state.save(folder.path())?;
+        let history = trained.state.history();
+        folder.file(HISTORY_FILE);
+        save_history(folder.path(), history)?;
+        let loops = history.len() - usize::from(trained.refined);
+        draw_history(history, loops, &folder.file(HISTORY_PICTURE))?;
         write_json(&model, &self.card)
-    }
-
-    /// Losses are drawn in units of their first ones: one is that of the velocity, the other that of the bound.
-    fn draw_history(&self, history: &[Epoch], picture: &Path) -> Result<()> {
-        let relative = |of: fn(&Epoch) -> f64, until: usize| -> Vec<f64> {
-            let first = history.first().map_or(f64::NAN, of);
-            history
-                .iter()
-                .map(|e| if e.step <= until { of(e) / first } else { f64::NAN })
-                .collect()
-        };
-        // The loss of the second stage is neither.
-        let train = relative(|e| e.train_loss, self.card.training.steps);
-        let validation = relative(|e| e.validation_loss, usize::MAX);
-        let curves = [
-            Curve {
-                label: "training",
-                values: &train,
-            },
-            Curve {
-                label: "validation",
-                values: &validation,
-            },
-        ];
-        let plot = Loss {
-            title: "Training",
-            curves: &curves,
-            step: "epoch",
-            quantity: "loss / loss of epoch 1",
-        };
-        loss(&plot, picture)
     }
 
     /// Its description.
@@ -306,6 +278,36 @@ impl TrainedFlow {
         let z = generate(&self.network, theta, count, GENERATION_STEPS, key)?;
         Ok(self.card.transform.invert(&z))
     }
+}
+
+/// Draws the losses in units of their first ones: one is that of the velocity, the other that of the bound. The first
+/// `loops` are those of the loop over batches.
+pub(super) fn draw_history(history: &[Epoch], loops: usize, picture: &Path) -> Result<()> {
+    let relative = |of: fn(&Epoch) -> f64, until: usize| -> Vec<f64> {
+        let first = history.first().map_or(f64::NAN, of);
+        let value = |(i, epoch)| if i < until { of(epoch) / first } else { f64::NAN };
+        history.iter().enumerate().map(value).collect()
+    };
+    // The loss of the second stage is neither.
+    let train = relative(|e| e.train_loss, loops);
+    let validation = relative(|e| e.validation_loss, usize::MAX);
+    let curves = [
+        Curve {
+            label: "training",
+            values: &train,
+        },
+        Curve {
+            label: "validation",
+            values: &validation,
+        },
+    ];
+    let plot = Loss {
+        title: "Training",
+        curves: &curves,
+        step: "epoch",
+        quantity: "loss / loss of epoch 1",
+    };
+    loss(&plot, picture)
 }
 
 fn parse_card(text: &str) -> std::result::Result<ModelCard, String> {

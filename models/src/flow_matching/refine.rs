@@ -3,12 +3,12 @@
 use armilla_samplers::rng::{Purpose, stream};
 use rayon::prelude::*;
 
-use super::{Batch, Examples, Order, Refine};
+use super::{Drawing, Refine};
 use crate::{
     device::Device,
-    error::{ModelError, Result},
+    error::Result,
     gram::Quadratic,
-    train::{Adam, Event, adam::cosine_rate},
+    train::{Adam, Event, Order, Trainer, Training, adam, cosine_rate},
     velocity::{VelocityBasis, VelocityNetwork, rows_at_once},
 };
 
@@ -17,28 +17,36 @@ const PARTS: usize = 8;
 /// Times rarer than this in training are not given more weight: their share of the loss would be noise.
 const RAREST: f64 = 0.02;
 
-/// Minimises the evidence-weighted error in the coefficients' weights; returns the mean loss of the last tenth.
+/// The stream of the noise, and the orders of fields and forms.
+const NOISE: u64 = 2;
+const FIELDS: u64 = 1;
+const FORMS: u64 = 2;
+
+/// Minimises the evidence-weighted error in the coefficients' weights; returns the mean loss of the last tenth, or none
+/// if it was interrupted.
 pub(super) fn refine<D: Device>(
     settings: Refine,
     network: &mut VelocityNetwork<D>,
-    training: Examples<'_>,
-    augment: bool,
-    seed: u64,
-    observe: &mut dyn FnMut(Event<'_>) -> Result<()>,
-) -> Result<f64> {
-    let fields = training.parameters.len() / network.bounds().len();
+    training: &Drawing<'_>,
+    run: &mut Training<'_>,
+) -> Result<Option<f64>> {
+    let seed = run.session.seed;
+    let fields = training.fields();
     let draws = settings.draws * fields;
     let rows_at_once = rows_at_once(network);
     let passes = draws.div_ceil(rows_at_once);
     let total = passes + settings.steps;
-    let mut stream = stream(seed, Purpose::Training, 2);
-    let mut order = Order::new(fields);
+    let mut stream = stream(seed, Purpose::Training, NOISE);
+    let mut order = Order::new(seed, FIELDS, fields);
     let times = network.config().times;
     // What each field says about the coefficients: a quadratic form, its weight, and what it belongs to.
     let mut forms: Vec<(Quadratic, Vec<f64>)> = Vec::with_capacity(draws);
     for pass in 0..passes {
-        let picks = order.next(rows_at_once.min(draws - forms.len()), &mut stream);
-        let batch = Batch::draw(network, training, &picks, augment, &mut stream);
+        if run.session.is_interrupted() {
+            return Ok(None);
+        }
+        let picks = order.at(forms.len()..draws.min(forms.len() + rows_at_once));
+        let batch = training.draw(&picks, &mut stream);
         let inputs = batch.inputs(network);
         let width = inputs.len() / batch.times.len();
         let basis = network.basis(batch.x, &batch.times)?;
@@ -47,7 +55,7 @@ pub(super) fn refine<D: Device>(
             let weight = ((1.0 - time.t) / time.scale).powi(2) / (times.density(time.log_snr) + RAREST);
             forms.push((form.scaled(weight / network.field_len() as f64), input.to_vec()));
         }
-        observe(Event::Refining {
+        (run.session.observe)(Event::Refining {
             done: pass + 1,
             total,
         })?;
@@ -55,11 +63,18 @@ pub(super) fn refine<D: Device>(
 
     let mlp = &mut network.coefficients.mlp;
     let mut weights = mlp.weights();
-    let mut adam = Adam::new(&weights, f64::INFINITY);
-    let mut order = Order::new(forms.len());
+    let unclipped = Trainer {
+        max_norm: f64::INFINITY,
+        ..Trainer::default()
+    };
+    let mut adam = Adam::new(&weights, &unclipped);
+    let mut order = Order::new(seed, FORMS, forms.len());
     let (mut loss, mut counted) = (0.0, 0);
     for step in 0..settings.steps {
-        let picks = order.next(settings.batch_size, &mut stream);
+        if run.session.is_interrupted() {
+            return Ok(None);
+        }
+        let picks = order.at(step * settings.batch_size..(step + 1) * settings.batch_size);
         let part = picks.len().div_ceil(PARTS);
         let current = &*mlp;
         let parts: Vec<(f64, Vec<Vec<f64>>)> = picks
@@ -90,26 +105,23 @@ pub(super) fn refine<D: Device>(
                 sum.iter_mut().zip(part).for_each(|(s, p)| *s += p * share);
             }
         }
-        if !loss.is_finite() {
-            return Err(ModelError::Invalid(format!(
-                "the loss is {loss} at step {step} of refine: lower refine.learning_rate"
-            )));
-        }
         counted += usize::from(step * 10 >= settings.steps * 9);
         let gradient: Vec<Vec<f32>> = gradient
             .iter()
             .map(|g| g.iter().map(|g| *g as f32).collect())
             .collect();
-        adam.step(
-            &mut weights,
-            &gradient,
-            cosine_rate(settings.learning_rate, step, settings.steps, 1),
-        );
+        let norm = adam::norm(&gradient);
+        let rate = cosine_rate(settings.learning_rate, step, settings.steps, 1);
+        if !(loss.is_finite() && norm.is_finite()) {
+            let value = if loss.is_finite() { norm } else { loss };
+            return Err(run.diverged("loss or gradient of refine", value, step, rate));
+        }
+        adam.step(&mut weights, &gradient, norm, rate);
         mlp.load(&weights)?;
-        observe(Event::Refining {
+        (run.session.observe)(Event::Refining {
             done: passes + step + 1,
             total,
         })?;
     }
-    Ok(loss / counted.max(1) as f64)
+    Ok(Some(loss / counted.max(1) as f64))
 }

@@ -105,7 +105,10 @@ pub fn peak() -> f64 {
     let threads = rayon::current_num_threads();
     let best = (0..5).map(|_| {
         let start = std::time::Instant::now();
-        let sums: f32 = (0..threads).into_par_iter().map(|i| multiply_add_often(ROUNDS / 5, i as f32)).sum();
+        let sums: f32 = (0..threads)
+            .into_par_iter()
+            .map(|i| multiply_add_often(ROUNDS / 5, i as f32))
+            .sum();
         // The sums are looked at, so that they are made.
         std::hint::black_box(sums);
         start.elapsed().as_secs_f64()
@@ -126,7 +129,10 @@ dispatch! {
 #[inline(always)]
 fn multiply_add_often_body<const FMA: bool>(rounds: usize, start: f32) -> f32 {
     let mut sums = [[start; LANES]; REGISTERS];
-    let (a, b) = (std::hint::black_box([0.999_9; LANES]), std::hint::black_box([1e-4; LANES]));
+    let (a, b) = (
+        std::hint::black_box([0.999_9; LANES]),
+        std::hint::black_box([1e-4; LANES]),
+    );
     for _ in 0..rounds {
         for sum in &mut sums {
             for l in 0..LANES {

@@ -19,7 +19,7 @@ use super::pictures::{bounds, columns, label};
 use super::trained::write_json;
 use super::{
     InferSettings, Inference, Kind, LikelihoodSettings, Method, Observation, OutFolder, PriorBox,
-    SimulateSettings, TrainConfig, TrainSettings, TrainedFlow, infer, simulate, train,
+    SimulateSettings, TrainConfig, TrainRun, TrainSettings, TrainedFlow, infer, simulate, train,
 };
 use crate::Result;
 use crate::data::{Fractions, MapPaths, MapSet};
@@ -134,10 +134,10 @@ pub fn demo(
             file: "maps.h5".into(),
             seed: settings.seed,
         };
-        let (flow, training) = train(&set, &train_settings, &mut |event| {
+        let (flow, trained) = train(&set, &train_settings, &TrainRun::default(), &mut |event| {
             observe(DemoProgress::Training(event));
         })?;
-        flow.save(&training, &mut run)?;
+        flow.save(&trained, &mut run)?;
         flow
     };
     seconds.train = next();

@@ -1,0 +1,218 @@
+//! Draw noisy fields and their targets, and measure the loss on them.
+
+use std::ops::Range;
+
+use armilla_samplers::rng::Stream;
+use dfdx::{
+    shapes::HasShape,
+    tensor::{NoneTape, OwnedTape, Tensor},
+    tensor_ops::{Backward, MeanTo, ReshapeTo, TryMul, TrySub},
+};
+use rand::{RngExt, seq::SliceRandom};
+use rand_distr::{Distribution, StandardNormal};
+
+use super::Examples;
+use crate::{
+    device::Device,
+    error::{ModelError, Result},
+    nets::layers::Module,
+    ops::{self, conv2d::Padding},
+    path::{Time, TimeDistribution},
+    train::{Batch, Source},
+    velocity::{VelocityBasis, VelocityNetwork},
+};
+
+/// Noisy fields, their targets, times and parameters.
+#[derive(Default)]
+pub(super) struct FlowBatch {
+    pub(super) x: Vec<f32>,
+    pub(super) u: Vec<f32>,
+    pub(super) times: Vec<Time>,
+    parameters: Vec<f64>,
+}
+
+/// What batches are drawn from, and how.
+#[derive(Clone, Copy)]
+pub(super) struct Drawing<'a> {
+    examples: Examples<'a>,
+    side: usize,
+    dim: usize,
+    times: TimeDistribution,
+    periodic: bool,
+    augment: bool,
+}
+
+impl<'a> Drawing<'a> {
+    pub(super) fn new<D: Device>(
+        network: &VelocityNetwork<D>,
+        examples: Examples<'a>,
+        augment: bool,
+    ) -> Self {
+        Self {
+            examples,
+            side: network.side(),
+            dim: network.bounds().len(),
+            times: network.config().times,
+            periodic: network.config().unet.padding == Padding::Circular,
+            augment,
+        }
+    }
+
+    pub(super) fn fields(&self) -> usize {
+        self.examples.parameters.len() / self.dim
+    }
+
+    pub(super) fn draw(&self, picks: &[usize], stream: &mut Stream) -> FlowBatch {
+        let (n, dim, side) = (self.side * self.side, self.dim, self.side);
+        let mut strata: Vec<usize> = (0..picks.len()).collect();
+        strata.shuffle(stream);
+        let mut batch = FlowBatch::default();
+        for (pick, stratum) in picks.iter().zip(strata) {
+            let p = (stratum as f64 + stream.random::<f64>()) / picks.len() as f64;
+            let time = Time::from_log_snr(self.times.quantile(p));
+            let field = &self.examples.fields[pick * n..(pick + 1) * n];
+            let place = if self.augment {
+                symmetry(side, self.periodic, stream)
+            } else {
+                [0; 5]
+            };
+            for pixel in 0..n {
+                let x1: f32 = StandardNormal.sample(stream);
+                let (x, u) = time.mix(field[moved(pixel, side, place)], x1);
+                batch.x.push(x);
+                batch.u.push(u);
+            }
+            batch.times.push(time);
+            let theta = &self.examples.parameters[pick * dim..(pick + 1) * dim];
+            batch.parameters.extend(theta);
+        }
+        batch
+    }
+}
+
+impl Source for Drawing<'_> {
+    type Batch = FlowBatch;
+
+    fn examples(&self) -> usize {
+        self.fields()
+    }
+
+    fn batch(&self, picks: &[usize], stream: &mut Stream) -> Result<FlowBatch> {
+        Ok(self.draw(picks, stream))
+    }
+}
+
+impl Batch for FlowBatch {
+    fn rows(&self) -> usize {
+        self.times.len()
+    }
+
+    fn part(&self, rows: Range<usize>) -> Self {
+        let (n, dim) = (self.x.len() / self.rows(), self.parameters.len() / self.rows());
+        let (fields, parameters) = (rows.start * n..rows.end * n, rows.start * dim..rows.end * dim);
+        Self {
+            x: self.x[fields.clone()].to_vec(),
+            u: self.u[fields].to_vec(),
+            times: self.times[rows].to_vec(),
+            parameters: self.parameters[parameters].to_vec(),
+        }
+    }
+}
+
+impl FlowBatch {
+    pub(super) fn inputs<D: Device>(&self, network: &VelocityNetwork<D>) -> Vec<f64> {
+        let rows = self
+            .times
+            .iter()
+            .zip(self.parameters.chunks_exact(network.bounds().len()));
+        network
+            .coefficients
+            .inputs(rows.map(|(t, theta)| (t.log_snr, theta)))
+    }
+
+    pub(super) fn coefficients<D: Device>(&self, network: &VelocityNetwork<D>) -> Vec<f64> {
+        network.coefficients.mlp.forward(self.inputs(network)).0
+    }
+
+    /// Mean of ‖v̂ − v‖² over fields and pixels, and its gradient in every weight of the network.
+    pub(super) fn loss_and_gradients<D: Device>(
+        self,
+        network: &VelocityNetwork<D>,
+    ) -> Result<(f64, Vec<Vec<f32>>)> {
+        let mlp = &network.coefficients.mlp;
+        let (c, kept) = mlp.forward(self.inputs(network));
+        let (rows, n) = (self.times.len(), network.field_len());
+        let device = &network.device;
+        let tensor = |values: Vec<f32>, shape: (usize, usize)| -> Result<Tensor<_, f32, D, NoneTape>> {
+            device
+                .try_tensor_from_vec(values, shape)
+                .map_err(ModelError::device)
+        };
+        let c = tensor(c.iter().map(|c| *c as f32).collect(), (rows, mlp.outputs()))?;
+        // The error of v is that of u divided by σ.
+        let scale = self
+            .times
+            .iter()
+            .flat_map(|t| std::iter::repeat_n(1.0 / t.scale as f32, n))
+            .collect();
+        let (u, scale) = (tensor(self.u.clone(), (rows, n))?, tensor(scale, (rows, n))?);
+        let basis = network.basis_maps::<OwnedTape<f32, D>>(self.x.clone(), &self.times)?;
+        let mixed = ops::mix(basis, c.retaped::<OwnedTape<f32, D>>())?;
+        let run = || -> std::result::Result<_, D::Err> {
+            let error = mixed.try_reshape_like(&(rows, n))?.try_sub(u)?.try_mul(scale)?;
+            let loss = error.try_square()?.try_mean::<dfdx::shapes::Rank0, _>()?;
+            let value = loss.as_vec()[0];
+            Ok((f64::from(value), loss.try_backward()?))
+        };
+        let (loss, gradients) = run().map_err(ModelError::device)?;
+        let mut all = network.unet.gradients(&gradients);
+        let dc = gradients.get(&c).as_vec().into_iter().map(f64::from).collect();
+        let mut of_mlp = mlp.zero_gradient();
+        mlp.backward(&kept, dc, Some(&mut of_mlp));
+        all.extend(
+            of_mlp
+                .into_iter()
+                .map(|g| g.into_iter().map(|g| g as f32).collect()),
+        );
+        debug_assert_eq!(c.shape().0, rows);
+        Ok((loss, all))
+    }
+}
+
+/// A random symmetry of a square: transposition, two mirrors, and two shifts if it is periodic.
+fn symmetry(side: usize, periodic: bool, stream: &mut Stream) -> [usize; 5] {
+    let shifts = if periodic { side } else { 1 };
+    [2, 2, 2, shifts, shifts].map(|n| stream.random_range(0..n))
+}
+
+/// Where the pixel of the moved field comes from.
+fn moved(pixel: usize, side: usize, [transpose, mirror_y, mirror_x, shift_y, shift_x]: [usize; 5]) -> usize {
+    let (mut y, mut x) = (pixel / side, pixel % side);
+    if transpose == 1 {
+        (y, x) = (x, y);
+    }
+    if mirror_y == 1 {
+        y = side - 1 - y;
+    }
+    if mirror_x == 1 {
+        x = side - 1 - x;
+    }
+    (y + shift_y) % side * side + (x + shift_x) % side
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use armilla_samplers::rng::{Purpose, stream};
+
+    #[test]
+    fn symmetries_move_every_pixel_somewhere() {
+        let mut stream = stream(1, Purpose::Training, 0);
+        for _ in 0..20 {
+            let place = symmetry(6, true, &mut stream);
+            let mut seen: Vec<usize> = (0..36).map(|p| moved(p, 6, place)).collect();
+            seen.sort();
+            assert_eq!(seen, (0..36).collect::<Vec<_>>());
+        }
+    }
+}
