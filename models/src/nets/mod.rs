@@ -2,19 +2,25 @@
 
 mod architecture;
 mod attention_unet;
+mod autoencoder;
 mod conditioned;
+mod conditioned_mlp;
 mod latent_velocity;
 pub mod layers;
 pub mod mlp;
+mod regression;
 mod simple_unet;
 pub mod unet;
 
 pub use architecture::{Architecture, Network};
 pub use attention_unet::{AttentionUnet, AttentionUnetConfig};
+pub use autoencoder::{Autoencoder, AutoencoderConfig};
 pub use conditioned::Conditioned;
 use conditioned::check_widths;
+pub use conditioned_mlp::{ConditionedMlp, ConditionedMlpConfig};
 pub use latent_velocity::{LatentVelocityConfig, LatentVelocityEstimator};
 pub use mlp::Mlp;
+pub use regression::{MomentNetwork, MomentNetworkConfig};
 pub use simple_unet::{SimpleUnet, SimpleUnetConfig};
 use unet::MOST_CHANNELS;
 pub use unet::{Unet, UnetConfig};
