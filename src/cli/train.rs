@@ -112,10 +112,16 @@ impl Train {
         if let Some(remark) = remark {
             note(&remark);
         }
-        note(&format!("the network runs on {device}"));
         let bar = progress::bar(settings.config.training.steps as u64, "training", true);
         let mut line = progress::Training::new(&bar);
-        let trained = train_on(device, &set, &settings, &mut |event| line.event(event));
+        // Once it runs: what is wrong before is said alone.
+        let mut place = Some(format!("the network runs on {device}"));
+        let trained = train_on(device, &set, &settings, &mut |event| {
+            if let Some(place) = place.take() {
+                bar.suspend(|| note(&place));
+            }
+            line.event(event);
+        });
         bar.finish_and_clear();
         let (flow, training) = trained?;
         flow.save(&training, &mut folder)?;

@@ -4,13 +4,13 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-use armilla_models::{Cpu, Device, DeviceChoice, OnDevice};
 use armilla_models::checkpoint;
 use armilla_models::flow_matching::{FlowMatching, generate};
 use armilla_models::likelihoods::{EvidenceBound, NoiseKey, Reconstruction, Surrogate};
 use armilla_models::train::Epoch;
 use armilla_models::velocity::{CoefficientNetwork, VelocityConfig, VelocityNetwork};
 use armilla_models::weights::Weights;
+use armilla_models::{Cpu, Device, DeviceChoice, OnDevice};
 use serde::{Deserialize, Serialize};
 
 use super::{OutFolder, PriorBox};
