@@ -754,3 +754,16 @@ fn help_of_every_command_has_examples() {
         );
     }
 }
+
+#[test]
+fn a_device_that_is_not_there_is_told() {
+    let train = ["train", "--data", "none.h5", "--out", "none"];
+    let infer = "infer --run none --data none.h5 --index 0 --method map --out none";
+    for (device, wanted) in [("gpu", "auto, cpu, cuda or cuda:N"), ("cuda:99", "cuda:99")] {
+        for mut arguments in [train.to_vec(), infer.split(' ').collect()] {
+            arguments.extend(["--device", device]);
+            let line = error_line(&arguments);
+            assert!(line.contains(wanted), "{line}");
+        }
+    }
+}

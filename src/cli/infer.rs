@@ -153,7 +153,6 @@ impl Infer {
         spinner.finish_and_clear();
         let surrogate =
             surrogate.map_err(|e| Error::file(&self.data.data, format!("map {}: {e}", self.index)))?;
-        note(&format!("the network ran on {device}"));
         let options = self.options()?;
         let inference = infer_observation(&flow, &observation, &surrogate, &likelihood, &settings, &options);
         let inference = inference?;
@@ -161,6 +160,7 @@ impl Infer {
         self.export(&inference.run, &flow, &mut folder)?;
         inference.draw(&flow, &observation, &mut folder)?;
         let files = folder.keep();
+        note(&format!("the network ran on {device}"));
         for warning in &inference.report.warnings {
             note(warning);
         }

@@ -130,7 +130,6 @@ impl Train {
         if let Some(remark) = remark {
             note(&remark);
         }
-        note(&format!("the network runs on {device}"));
         let interrupt = interrupt::flag()?;
         let run = TrainRun {
             folder: Some(self.out.clone()),
@@ -140,7 +139,14 @@ impl Train {
         };
         let bar = progress::bar(settings.config.training.steps as u64, "training", true);
         let mut reports = progress::Training::with_reports(&bar);
-        let trained = train(&set, &settings, &run, &mut |event| reports.event(event));
+        // Once it runs: what is wrong before is said alone.
+        let mut place = Some(format!("the network runs on {device}"));
+        let trained = train(&set, &settings, &run, &mut |event| {
+            if let Some(place) = place.take() {
+                bar.suspend(|| note(&place));
+            }
+            reports.event(event);
+        });
         bar.finish_and_clear();
         let (flow, trained) = trained?;
         flow.save(&trained, &mut folder)?;

@@ -302,3 +302,45 @@ fn seen_by_taps(sizes: &Sizes) -> Vec<Option<usize>> {
     }
     seen
 }
+
+#[cfg(test)]
+mod tests {
+    use dfdx::tensor::{Cpu, TensorFromVec};
+
+    use super::*;
+
+    #[test]
+    fn what_taps_see_is_kept_for_any_batch_and_the_oldest_goes() {
+        let kept = Kept::default();
+        let device = Cpu::default();
+        let run = |batch: usize, width: usize| {
+            let input = [1, 1, width];
+            let geometry = Geometry::same([1, 1, 3], geometry::Padding::Zeros);
+            let sizes = Sizes {
+                batch,
+                channels: 1,
+                outputs: 1,
+                input,
+                output: input,
+                geometry,
+            };
+            let x = device.tensor_from_vec(vec![1.0f64; batch * width], (batch, 1, width));
+            let weight = device.tensor_from_vec(vec![1.0, 10.0, 100.0], (3,));
+            composed(x, weight, None, &sizes, &kept).unwrap().as_vec()
+        };
+        let widths = || -> Vec<usize> {
+            kept.0
+                .lock()
+                .unwrap()
+                .iter()
+                .map(|((_, s), _)| s.input[2])
+                .collect()
+        };
+        assert_eq!(run(2, 3), [110.0, 111.0, 11.0, 110.0, 111.0, 11.0]);
+        assert_eq!(run(1, 3), [110.0, 111.0, 11.0]);
+        assert_eq!(widths(), [3]);
+        assert_eq!(run(1, 2), [110.0, 11.0]);
+        assert_eq!(run(1, 1), [10.0]);
+        assert_eq!(widths(), [2, 1]);
+    }
+}
