@@ -14,7 +14,6 @@ pub use generate::generate;
 
 use armilla_samplers::rng::{Purpose, Stream, stream};
 use dfdx::{
-    shapes::HasShape,
     tensor::{NoneTape, OwnedTape, Tensor},
     tensor_ops::{Backward, MeanTo, ReshapeTo, TryMul, TrySub},
 };
@@ -25,9 +24,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     device::Device,
     error::{ModelError, Result},
+    field::Field,
     gram::Quadratic,
-    nets::layers::Module,
-    ops::conv2d::Padding,
+    ops::{self, conv::geometry::Padding},
+    parameter::Module,
     path::Time,
     train::{Adam, Epoch, Event, adam::cosine_rate},
     velocity::{VelocityBasis, VelocityNetwork},
@@ -371,7 +371,7 @@ impl Batch {
                 .try_tensor_from_vec(values, shape)
                 .map_err(ModelError::device)
         };
-        let c = tensor(c.iter().map(|c| *c as f32).collect(), (rows, mlp.outputs()))?;
+        let c = Field::rows(device, c.iter().map(|c| *c as f32).collect(), rows)?;
         // The error of v is that of u divided by σ.
         let scale = self
             .times
@@ -380,16 +380,21 @@ impl Batch {
             .collect();
         let (u, scale) = (tensor(self.u.clone(), (rows, n))?, tensor(scale, (rows, n))?);
         let basis = network.basis_maps::<OwnedTape<f32, D>>(self.x.clone(), &self.times)?;
-        let mixed = crate::ops::mix(basis, c.retaped::<OwnedTape<f32, D>>())?;
+        let mixed = ops::mix(basis, c.traced())?.into_values();
         let run = || -> std::result::Result<_, D::Err> {
             let error = mixed.try_reshape_like(&(rows, n))?.try_sub(u)?.try_mul(scale)?;
             let loss = error.try_square()?.try_mean::<dfdx::shapes::Rank0, _>()?;
             let value = loss.as_vec()[0];
             Ok((f64::from(value), loss.try_backward()?))
         };
-        let (loss, gradients) = run().map_err(ModelError::device)?;
-        let mut all = network.unet.gradients(&gradients);
-        let dc = gradients.get(&c).as_vec().into_iter().map(f64::from).collect();
+        let (loss, mut gradients) = run().map_err(ModelError::device)?;
+        let mut all = network.unet.gradients(&mut gradients)?;
+        let dc = gradients
+            .get(c.values())
+            .as_vec()
+            .into_iter()
+            .map(f64::from)
+            .collect();
         let mut of_mlp = mlp.zero_gradient();
         mlp.backward(&kept, dc, Some(&mut of_mlp));
         all.extend(
@@ -397,7 +402,6 @@ impl Batch {
                 .into_iter()
                 .map(|g| g.into_iter().map(|g| g as f32).collect()),
         );
-        debug_assert_eq!(c.shape().0, rows);
         Ok((loss, all))
     }
 }

@@ -4,7 +4,6 @@ mod architecture;
 mod attention_unet;
 mod conditioned;
 mod latent_velocity;
-pub mod layers;
 pub mod mlp;
 mod simple_unet;
 pub mod unet;
