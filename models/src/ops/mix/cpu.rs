@@ -22,7 +22,7 @@ pub(crate) fn backward(
     channels: usize,
     (dx, dw): (&mut [f32], &mut [f32]),
 ) {
-    let positions = dy.len() * channels / x.len();
+    let positions = x.len() / weights.len();
     let samples = x
         .par_chunks_exact(channels * positions)
         .zip(weights.par_chunks_exact(channels));
