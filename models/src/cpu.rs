@@ -6,14 +6,17 @@ use dfdx::{
 };
 
 use crate::{
-    device::{Device, Flat, Maps, Rows, values},
+    device::{Device, values},
     error::{ModelError, Result},
-    field::Values,
+    field::{Flat, Values},
     ops::{
-        Activation, Attention, Over, Resample, activation, add,
+        Activation, Attention, Direction, Over, Resample, activation,
         attention::{self, Heads},
-        conv::{cpu as conv, geometry::Sizes},
-        conv2d, mix, modulated_silu,
+        conv::{
+            cpu as conv,
+            geometry::{Extent, Sizes},
+        },
+        mix, modulated_silu,
         norm::{self, EPSILON, Norm},
         pixel_shuffle, resample, take_gradient,
     },
@@ -360,6 +363,60 @@ impl Device for Cpu {
         })
     }
 
+    fn modulated_silu<T: Tape<f32, Self>>(
+        x: Values<Self, T>,
+        scale_shift: Values<Self, T>,
+    ) -> Result<Values<Self, T>> {
+        let (x, tape) = x.split_tape();
+        let (rows, more) = scale_shift.split_tape();
+        let (device, shape) = (x.device().clone(), *x.shape());
+        let (_, channels, positions) = shape;
+        let mut y = vec![0.0; values(&x).len()];
+        modulated_silu::cpu::forward(values(&x), values(&rows), channels, positions, &mut y);
+        record(tape.merge(more), &device, y, shape, move |gradients, dy| {
+            let mut of_rows = Vec::new();
+            onto(gradients, &x, |dx| {
+                let at = (values(&x), values(&rows));
+                of_rows = modulated_silu::cpu::backward(at, dy, channels, positions, dx);
+            })?;
+            onto(gradients, &rows, |d| plus(d, &of_rows))
+        })
+    }
+
+    fn pixel_shuffle<T: Tape<f32, Self>>(
+        x: Values<Self, T>,
+        extent: Extent,
+        direction: Direction,
+    ) -> Result<Values<Self, T>> {
+        let (x, tape) = x.split_tape();
+        let (batch, channels, positions) = *x.shape();
+        let [channels, positions] = direction.sizes(channels, positions);
+        let fine = direction.fine(extent);
+        let mut y = vec![0.0; values(&x).len()];
+        pixel_shuffle::cpu::shuffle(values(&x), fine, direction, |to, from| *to = from, &mut y);
+        let (device, shape) = (x.device().clone(), (batch, channels, positions));
+        let x = x.ghost();
+        record(tape, &device, y, shape, move |gradients, dy| {
+            let dx = gradients.get_or_alloc_mut(&x)?;
+            pixel_shuffle::cpu::shuffle(dy, fine, direction.inverse(), |to, from| *to += from, dx);
+            Ok(())
+        })
+    }
+
+    fn mix<T: Tape<f32, Self>>(x: Values<Self, T>, weights: Values<Self, T>) -> Result<Values<Self, T>> {
+        let (x, tape) = x.split_tape();
+        let (weights, more) = weights.split_tape();
+        let (batch, channels, positions) = *x.shape();
+        let mut y = vec![0.0; batch * positions];
+        mix::cpu::forward(values(&x), values(&weights), channels, positions, &mut y);
+        let (device, shape) = (x.device().clone(), (batch, 1, positions));
+        record(tape.merge(more), &device, y, shape, move |gradients, dy| {
+            onto_both(gradients, [&x, &weights], |dx, dw| {
+                mix::cpu::backward((values(&x), values(&weights)), dy, channels, (dx, dw));
+            })
+        })
+    }
+
     fn moments<T>(x: &Values<Self, T>) -> Result<[Vec<f32>; 2]> {
         Ok(norm::moments(values(x), x.shape().1, x.shape().2))
     }
@@ -367,36 +424,5 @@ impl Device for Cpu {
     fn take_gradient(gradients: &mut Gradients<f32, Self>, of: &Flat<Self>) -> Result<Vec<f32>> {
         let gradient = gradients.get_or_alloc_mut(of).map_err(ModelError::device)?;
         Ok(std::mem::take(&mut **gradient))
-    }
-
-    fn conv2d<T: Tape<f32, Self>>(
-        x: Maps<Self, T>,
-        weight: Flat<Self, T>,
-        bias: Flat<Self, T>,
-        geometry: conv2d::Geometry,
-    ) -> Result<Maps<Self, T>> {
-        conv2d::cpu::conv2d(x, weight, bias, geometry)
-    }
-
-    fn modulated_silu<T: Tape<f32, Self>>(
-        x: Maps<Self, T>,
-        scale_shift: Rows<Self, T>,
-    ) -> Result<Maps<Self, T>> {
-        modulated_silu::cpu::modulated_silu(x, scale_shift)
-    }
-
-    fn pixel_shuffle<T: Tape<f32, Self>>(
-        x: Maps<Self, T>,
-        direction: pixel_shuffle::Direction,
-    ) -> Result<Maps<Self, T>> {
-        pixel_shuffle::cpu::pixel_shuffle(x, direction)
-    }
-
-    fn mix<T: Tape<f32, Self>>(x: Maps<Self, T>, weights: Rows<Self, T>) -> Result<Maps<Self, T>> {
-        mix::cpu::mix(x, weights)
-    }
-
-    fn add<T: Tape<f32, Self>>(a: Maps<Self, T>, b: Maps<Self, T>) -> Result<Maps<Self, T>> {
-        add::cpu::add(a, b)
     }
 }

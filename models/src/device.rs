@@ -8,21 +8,17 @@ use dfdx::{
 
 use crate::{
     error::{ModelError, Result},
-    field::Values,
+    field::{Flat, Values},
     ops::{
-        Activation, Attention, Over, Resample, activation, add, attention, combine,
-        conv::{self, geometry::Sizes},
-        conv2d, mix, modulated_silu, norm, pixel_shuffle, resample,
+        Activation, Attention, Direction, Over, Resample, activation, attention, combine,
+        conv::{
+            self,
+            geometry::{Extent, Sizes},
+        },
+        mix, modulated_silu, norm, pixel_shuffle, resample,
     },
     parameter::Parameter,
 };
-
-/// A batch of maps: (batch, channels, height, width).
-pub type Maps<D, T = dfdx::tensor::NoneTape> = Tensor<(usize, usize, usize, usize), f32, D, T>;
-/// One row of numbers per member of a batch: (batch, numbers).
-pub type Rows<D, T = dfdx::tensor::NoneTape> = Tensor<(usize, usize), f32, D, T>;
-/// The values of a weight, whatever its shape.
-pub type Flat<D, T = dfdx::tensor::NoneTape> = Tensor<(usize,), f32, D, T>;
 
 /// Where tensors live and operations run.
 ///
@@ -184,6 +180,37 @@ pub trait Device: dfdx::tensor_ops::Device<f32> {
         combine::concat_composed(a, b).map_err(ModelError::device)
     }
 
+    /// See [`modulated_silu`](crate::ops::modulated_silu()).
+    ///
+    /// # Errors
+    /// Out of memory on the device.
+    fn modulated_silu<T: Tape<f32, Self>>(
+        x: Values<Self, T>,
+        scale_shift: Values<Self, T>,
+    ) -> Result<Values<Self, T>> {
+        modulated_silu::composed(x, scale_shift).map_err(ModelError::device)
+    }
+
+    /// See [`pixel_shuffle`](crate::ops::pixel_shuffle()).
+    ///
+    /// # Errors
+    /// Out of memory on the device.
+    fn pixel_shuffle<T: Tape<f32, Self>>(
+        x: Values<Self, T>,
+        extent: Extent,
+        direction: Direction,
+    ) -> Result<Values<Self, T>> {
+        pixel_shuffle::composed(x, extent, direction).map_err(ModelError::device)
+    }
+
+    /// See [`mix`](crate::ops::mix()).
+    ///
+    /// # Errors
+    /// Out of memory on the device.
+    fn mix<T: Tape<f32, Self>>(x: Values<Self, T>, weights: Values<Self, T>) -> Result<Values<Self, T>> {
+        mix::composed(x, weights).map_err(ModelError::device)
+    }
+
     /// Mean and unbiased variance of each channel, over batch and positions.
     ///
     /// # Errors
@@ -204,56 +231,6 @@ pub trait Device: dfdx::tensor_ops::Device<f32> {
         let mut host = vec![0.0; of.shape().0];
         gradients.get(of).copy_into(&mut host);
         Ok(host)
-    }
-    /// See [`conv2d`](crate::ops::conv2d::conv2d()).
-    ///
-    /// # Errors
-    /// Out of memory on the device.
-    fn conv2d<T: Tape<f32, Self>>(
-        x: Maps<Self, T>,
-        weight: Flat<Self, T>,
-        bias: Flat<Self, T>,
-        geometry: conv2d::Geometry,
-    ) -> Result<Maps<Self, T>> {
-        conv2d::composed(x, weight, bias, geometry)
-    }
-
-    /// See [`modulated_silu`](crate::ops::modulated_silu::modulated_silu()).
-    ///
-    /// # Errors
-    /// Out of memory on the device.
-    fn modulated_silu<T: Tape<f32, Self>>(
-        x: Maps<Self, T>,
-        scale_shift: Rows<Self, T>,
-    ) -> Result<Maps<Self, T>> {
-        modulated_silu::composed(x, scale_shift)
-    }
-
-    /// See [`pixel_shuffle`](crate::ops::pixel_shuffle::pixel_shuffle()).
-    ///
-    /// # Errors
-    /// Out of memory on the device.
-    fn pixel_shuffle<T: Tape<f32, Self>>(
-        x: Maps<Self, T>,
-        direction: pixel_shuffle::Direction,
-    ) -> Result<Maps<Self, T>> {
-        pixel_shuffle::composed(x, direction)
-    }
-
-    /// See [`mix`](crate::ops::mix::mix()).
-    ///
-    /// # Errors
-    /// Out of memory on the device.
-    fn mix<T: Tape<f32, Self>>(x: Maps<Self, T>, weights: Rows<Self, T>) -> Result<Maps<Self, T>> {
-        mix::composed(x, weights)
-    }
-
-    /// See [`add`](crate::ops::add::add()).
-    ///
-    /// # Errors
-    /// Out of memory on the device.
-    fn add<T: Tape<f32, Self>>(a: Maps<Self, T>, b: Maps<Self, T>) -> Result<Maps<Self, T>> {
-        add::composed(a, b)
     }
 }
 

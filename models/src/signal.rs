@@ -11,7 +11,7 @@ use crate::{
     error::Result,
     field::Field,
     ops::{
-        self, Activation, Attention, Over, Resample,
+        self, Activation, Attention, Direction, Over, Resample,
         conv::geometry::{Extent, Geometry},
     },
     parameter::Parameter,
@@ -99,6 +99,21 @@ pub trait Signal<D: Device>: Sized {
     /// # Errors
     /// As there.
     fn max_pool(self, kernel: Extent) -> Result<Self>;
+    /// See [`ops::modulated_silu()`].
+    ///
+    /// # Errors
+    /// As there.
+    fn modulated_silu(self, scale_shift: Self) -> Result<Self>;
+    /// See [`ops::pixel_shuffle()`].
+    ///
+    /// # Errors
+    /// As there.
+    fn pixel_shuffle(self, direction: Direction) -> Result<Self>;
+    /// See [`ops::mix()`].
+    ///
+    /// # Errors
+    /// As there.
+    fn mix(self, weights: Self) -> Result<Self>;
     /// Mean and unbiased variance of the values in each channel, over batch and positions.
     ///
     /// # Errors
@@ -166,6 +181,15 @@ impl<D: Device, T: Tape<f32, D>> Signal<D> for Field<D, T> {
     }
     fn max_pool(self, kernel: Extent) -> Result<Self> {
         ops::max_pool(&self.share(), self, kernel)
+    }
+    fn modulated_silu(self, scale_shift: Self) -> Result<Self> {
+        ops::modulated_silu(self, scale_shift)
+    }
+    fn pixel_shuffle(self, direction: Direction) -> Result<Self> {
+        ops::pixel_shuffle(self, direction)
+    }
+    fn mix(self, weights: Self) -> Result<Self> {
+        ops::mix(self, weights)
     }
     fn moments(&self) -> Result<[Vec<f32>; 2]> {
         D::moments(self.values())
@@ -313,6 +337,26 @@ impl<D: Device, T: Tape<f32, D>> Signal<D> for Dual<D, T> {
         Ok(Self {
             tangent: ops::max_pool(&self.value, self.tangent, kernel)?,
             value: self.value.max_pool(kernel)?,
+        })
+    }
+    fn modulated_silu(self, rows: Self) -> Result<Self> {
+        let fields = [self.value.share(), self.tangent];
+        Ok(Self {
+            tangent: ops::modulated_silu_tangent(fields, [rows.value.share(), rows.tangent])?,
+            value: self.value.modulated_silu(rows.value)?,
+        })
+    }
+    fn pixel_shuffle(self, direction: Direction) -> Result<Self> {
+        Ok(Self {
+            value: self.value.pixel_shuffle(direction)?,
+            tangent: self.tangent.pixel_shuffle(direction)?,
+        })
+    }
+    fn mix(self, weights: Self) -> Result<Self> {
+        let moved = self.tangent.mix(weights.value.share())?;
+        Ok(Self {
+            tangent: moved.sum(self.value.share().mix(weights.tangent)?)?,
+            value: self.value.mix(weights.value)?,
         })
     }
     fn moments(&self) -> Result<[Vec<f32>; 2]> {

@@ -11,12 +11,14 @@
 
 use std::sync::Arc;
 
-use dfdx::tensor::{NoneTape, Tape, Tensor};
+use dfdx::tensor::{NoneTape, Tape};
 
 use crate::{
-    device::{Device, Maps},
+    device::Device,
     error::{ModelError, Result},
-    nets::{Mlp, TIME_FEATURES, Unet, UnetConfig, layers::Module, time_features, unet::MOST_CHANNELS},
+    field::Field,
+    nets::{Mlp, TIME_FEATURES, Unet, UnetConfig, time_features, unet::MOST_CHANNELS},
+    parameter::Module,
     path::{Time, TimeDistribution},
     weights::Weights,
 };
@@ -277,28 +279,8 @@ impl<D: Device> VelocityNetwork<D> {
     }
 
     /// The basis on the device, on the tape of `T`.
-    pub(crate) fn basis_maps<T: Tape<f32, D> + dfdx::tensor::Merge<T>>(
-        &self,
-        x: Vec<f32>,
-        times: &[Time],
-    ) -> Result<Maps<D, T>> {
-        let shape = (times.len(), 1, self.side, self.side);
-        if x.len() != times.len() * self.side * self.side {
-            return Err(ModelError::shape(
-                "velocity",
-                format!(
-                    "{} numbers are not {} fields of {} × {}",
-                    x.len(),
-                    times.len(),
-                    self.side,
-                    self.side
-                ),
-            ));
-        }
-        let x: Tensor<_, f32, D, NoneTape> = self
-            .device
-            .try_tensor_from_vec(x, shape)
-            .map_err(ModelError::device)?;
+    pub(crate) fn basis_maps<T: Tape<f32, D>>(&self, x: Vec<f32>, times: &[Time]) -> Result<Field<D, T>> {
+        let x = Field::new(&self.device, x, times.len(), 1, [1, self.side, self.side])?;
         let log_snr: Vec<f64> = times.iter().map(|t| t.log_snr).collect();
         self.unet.forward(x.retaped::<T>(), &log_snr)
     }
@@ -312,10 +294,7 @@ impl<D: Device> VelocityBasis for VelocityNetwork<D> {
     }
 
     fn basis(&self, x: Vec<f32>, times: &[Time]) -> Result<Vec<f32>> {
-        let maps = self.basis_maps::<NoneTape>(x, times)?;
-        let mut basis = vec![0.0; times.len() * self.coefficients.len() * self.field_len()];
-        maps.copy_into(&mut basis);
-        Ok(basis)
+        Ok(self.basis_maps::<NoneTape>(x, times)?.to_vec())
     }
 
     fn coefficients(&self) -> CoefficientNetwork {

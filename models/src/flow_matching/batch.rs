@@ -4,7 +4,6 @@ use std::ops::Range;
 
 use armilla_samplers::rng::Stream;
 use dfdx::{
-    shapes::HasShape,
     tensor::{NoneTape, OwnedTape, Tensor},
     tensor_ops::{Backward, MeanTo, ReshapeTo, TryMul, TrySub},
 };
@@ -15,8 +14,9 @@ use super::Examples;
 use crate::{
     device::Device,
     error::{ModelError, Result},
-    nets::layers::Module,
-    ops::{self, conv2d::Padding},
+    field::Field,
+    ops::{self, conv::geometry::Padding},
+    parameter::Module,
     path::{Time, TimeDistribution},
     train::{Batch, Source},
     velocity::{VelocityBasis, VelocityNetwork},
@@ -148,7 +148,7 @@ impl FlowBatch {
                 .try_tensor_from_vec(values, shape)
                 .map_err(ModelError::device)
         };
-        let c = tensor(c.iter().map(|c| *c as f32).collect(), (rows, mlp.outputs()))?;
+        let c = Field::rows(device, c.iter().map(|c| *c as f32).collect(), rows)?;
         // The error of v is that of u divided by σ.
         let scale = self
             .times
@@ -157,16 +157,17 @@ impl FlowBatch {
             .collect();
         let (u, scale) = (tensor(self.u.clone(), (rows, n))?, tensor(scale, (rows, n))?);
         let basis = network.basis_maps::<OwnedTape<f32, D>>(self.x.clone(), &self.times)?;
-        let mixed = ops::mix(basis, c.retaped::<OwnedTape<f32, D>>())?;
+        let mixed = ops::mix(basis, c.traced())?.into_values();
         let run = || -> std::result::Result<_, D::Err> {
             let error = mixed.try_reshape_like(&(rows, n))?.try_sub(u)?.try_mul(scale)?;
             let loss = error.try_square()?.try_mean::<dfdx::shapes::Rank0, _>()?;
             let value = loss.as_vec()[0];
             Ok((f64::from(value), loss.try_backward()?))
         };
-        let (loss, gradients) = run().map_err(ModelError::device)?;
-        let mut all = network.unet.gradients(&gradients);
-        let dc = gradients.get(&c).as_vec().into_iter().map(f64::from).collect();
+        let (loss, mut gradients) = run().map_err(ModelError::device)?;
+        let mut all = network.unet.gradients(&mut gradients)?;
+        let dc = gradients.get(c.values()).as_vec();
+        let dc = dc.into_iter().map(f64::from).collect();
         let mut of_mlp = mlp.zero_gradient();
         mlp.backward(&kept, dc, Some(&mut of_mlp));
         all.extend(
@@ -174,7 +175,6 @@ impl FlowBatch {
                 .into_iter()
                 .map(|g| g.into_iter().map(|g| g as f32).collect()),
         );
-        debug_assert_eq!(c.shape().0, rows);
         Ok((loss, all))
     }
 }

@@ -100,6 +100,7 @@ impl Architecture {
 
 /// Any of the networks.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant)] // a program holds a few of them
 pub enum Network<D: Device> {
     /// See [`SimpleUnet`].
     SimpleUnet(SimpleUnet<D>),

@@ -6,7 +6,6 @@ mod autoencoder;
 mod conditioned;
 mod conditioned_mlp;
 mod latent_velocity;
-pub mod layers;
 pub mod mlp;
 mod regression;
 mod simple_unet;

@@ -12,7 +12,8 @@ use super::{
         self,
         geometry::{Extent, Geometry, Padding, Sizes},
     },
-    norm,
+    mix, modulated_silu, norm,
+    pixel_shuffle::{self, Direction},
     testing::numbers,
 };
 
@@ -240,4 +241,30 @@ fn resampling_and_pooling_by_kernel_and_composed() {
         &|x| resample::composed_pick(x, &chosen, 5).unwrap(),
         "pick",
     );
+}
+
+#[test]
+fn modulation_and_its_tangent() {
+    let (field, rows) = ((2, 3, 4), (2, 6, 1));
+    check("modulated silu", [field, rows], |[x, r]| {
+        modulated_silu::composed(x, r).unwrap()
+    });
+    check(
+        "tangent of modulated silu",
+        [field, field, rows, rows],
+        |[x, dx, r, dr]| modulated_silu::composed_tangent([x, dx], [r, dr]).unwrap(),
+    );
+}
+
+#[test]
+fn mixtures_and_shuffles() {
+    check("mix", [(2, 3, 4), (2, 3, 1)], |[x, w]| {
+        mix::composed(x, w).unwrap()
+    });
+    check("down", [(2, 2, 8)], |[x]| {
+        pixel_shuffle::composed(x, [1, 2, 4], Direction::Down).unwrap()
+    });
+    check("up", [(2, 4, 6)], |[x]| {
+        pixel_shuffle::composed(x, [1, 2, 3], Direction::Up).unwrap()
+    });
 }

@@ -5,11 +5,9 @@
 //! `backward()`, gradients are there for inputs and weights, not for maps in between.
 
 pub mod activation;
-pub mod add;
 pub mod attention;
 pub mod combine;
 pub mod conv;
-pub mod conv2d;
 pub mod mix;
 pub mod modulated_silu;
 pub mod norm;
@@ -20,30 +18,18 @@ pub(crate) mod simd;
 
 pub(crate) use activation::same_shape;
 pub use activation::{Activation, activate, activate_tangent};
-pub use add::add;
 pub use attention::{Attention, attend, attend_tangent};
 pub use combine::{concat, shift, sum};
 pub(crate) use combine::{shift_composed, shift_fits};
 pub use conv::{conv, conv_transposed};
-pub use conv2d::conv2d;
 pub use mix::mix;
-pub use modulated_silu::modulated_silu;
+pub use modulated_silu::{modulated_silu, modulated_silu_tangent};
 pub use norm::{Over, normalise, normalise_tangent, rescale, rescale_tangent};
 pub use pixel_shuffle::{Direction, pixel_shuffle};
 pub use resample::{Resample, max_pool, resample};
 
 pub use simd::peak;
 
-/// Adds to the gradient of a tensor.
-macro_rules! add_gradient {
-    ($gradients:expr, $tensor:expr, $delta:expr) => {{
-        let gradient = $gradients.get_or_alloc_mut($tensor)?;
-        debug_assert_eq!(gradient.len(), $delta.len());
-        for (g, d) in gradient.iter_mut().zip($delta.iter()) {
-            *g += *d;
-        }
-    }};
-}
 /// Takes the gradient of an operation's output: nothing reads it after that operation's own backward
 /// pass, so that its memory can go.
 macro_rules! take_gradient {
@@ -51,20 +37,7 @@ macro_rules! take_gradient {
         std::mem::take(&mut **$gradients.get_or_alloc_mut($tensor)?)
     };
 }
-pub(crate) use {add_gradient, take_gradient};
-
-/// Refuses maps without a number in them.
-fn not_empty(
-    operation: &'static str,
-    shape: (usize, usize, usize, usize),
-    outputs: usize,
-) -> crate::error::Result<()> {
-    if shape.0 * shape.1 * shape.2 * shape.3 * outputs == 0 {
-        let what = format!("maps of shape {shape:?} with {outputs} outputs hold no number");
-        return Err(crate::error::ModelError::shape(operation, what));
-    }
-    Ok(())
-}
+pub(crate) use take_gradient;
 
 #[cfg(test)]
 mod composed_tests;
@@ -83,7 +56,7 @@ pub(crate) mod testing {
     };
     use rand::RngExt;
 
-    use crate::device::{Maps, values};
+    use crate::{device::values, field::Values};
 
     /// Kernel against composed form: f32 rounding of sums of a few hundred terms.
     pub const SAME: f32 = 1e-5;
@@ -99,7 +72,7 @@ pub(crate) mod testing {
     }
 
     /// The gradients of Σ y · probe.
-    pub fn probe(y: Maps<Cpu, OwnedTape<f32, Cpu>>) -> (Vec<f32>, Gradients<f32, Cpu>) {
+    pub fn probe(y: Values<Cpu, OwnedTape<f32, Cpu>>) -> (Vec<f32>, Gradients<f32, Cpu>) {
         use dfdx::tensor::SplitTape;
         let (y, tape) = y.split_tape();
         let out = values(&y).to_vec();

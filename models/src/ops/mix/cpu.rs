@@ -1,68 +1,45 @@
-//! Weigh and add maps on the processor, one pass each way.
+//! Weigh and add channels on the processor, one pass each way.
 
-use dfdx::{
-    shapes::HasShape,
-    tensor::{Cpu, PutTape, SplitTape, Tape, TensorFromVec},
-};
 use rayon::prelude::*;
 
-use crate::{
-    device::{Maps, Rows, values},
-    error::{ModelError, Result},
-    ops::{add_gradient, take_gradient},
-};
-
-pub(crate) fn mix<T: Tape<f32, Cpu>>(x: Maps<Cpu, T>, weights: Rows<Cpu, T>) -> Result<Maps<Cpu, T>> {
-    let (batch, channels, height, width) = *x.shape();
-    let pixels = height * width;
-    let (x, tape) = x.split_tape();
-    let (weights, weights_tape) = weights.split_tape();
-    let mut tape = tape.merge(weights_tape);
-    let mut y = vec![0.0; batch * pixels];
-    let samples = values(&x)
-        .par_chunks_exact(channels * pixels)
-        .zip(values(&weights).par_chunks_exact(channels));
-    samples
-        .clone()
-        .zip(y.par_chunks_exact_mut(pixels))
+/// y = Σ weights · x for fields of `positions`.
+pub(crate) fn forward(x: &[f32], weights: &[f32], channels: usize, positions: usize, y: &mut [f32]) {
+    x.par_chunks_exact(channels * positions)
+        .zip(weights.par_chunks_exact(channels))
+        .zip(y.par_chunks_exact_mut(positions))
         .for_each(|((x, w), y)| {
-            for (x, w) in x.chunks_exact(pixels).zip(w) {
+            y.fill(0.0);
+            for (x, w) in x.chunks_exact(positions).zip(w) {
                 y.iter_mut().zip(x).for_each(|(y, x)| *y += w * x);
             }
         });
-    let y = x
-        .device()
-        .try_tensor_from_vec(y, (batch, 1, height, width))
-        .map_err(ModelError::device)?;
-    if T::OWNS_TAPE {
-        let y_ghost = y.ghost();
-        tape.add_backward_op(move |gradients| {
-            let dy = take_gradient!(gradients, &y_ghost);
-            let mut dx = vec![0.0; batch * channels * pixels];
-            let mut dw = vec![0.0; batch * channels];
-            let samples = values(&x)
-                .par_chunks_exact(channels * pixels)
-                .zip(values(&weights).par_chunks_exact(channels));
-            let gradient_samples = dx
-                .par_chunks_exact_mut(channels * pixels)
-                .zip(dw.par_chunks_exact_mut(channels));
-            samples
-                .zip(dy.par_chunks_exact(pixels))
-                .zip(gradient_samples)
-                .for_each(|(((x, w), dy), (dx, dw))| {
-                    let maps = x
-                        .chunks_exact(pixels)
-                        .zip(dx.chunks_exact_mut(pixels))
-                        .zip(w.iter().zip(dw));
-                    for ((x, dx), (w, dw)) in maps {
-                        *dw = x.iter().zip(dy).map(|(x, d)| x * d).sum();
-                        dx.iter_mut().zip(dy).for_each(|(dx, d)| *dx = w * d);
-                    }
-                });
-            add_gradient!(gradients, &x, dx);
-            add_gradient!(gradients, &weights, dw);
-            Ok(())
+}
+
+/// Adds the gradients in `x` and `weights` to `dx` and `dw`.
+pub(crate) fn backward(
+    (x, weights): (&[f32], &[f32]),
+    dy: &[f32],
+    channels: usize,
+    (dx, dw): (&mut [f32], &mut [f32]),
+) {
+    let positions = x.len() / weights.len();
+    let samples = x
+        .par_chunks_exact(channels * positions)
+        .zip(weights.par_chunks_exact(channels));
+    let gradients = dx
+        .par_chunks_exact_mut(channels * positions)
+        .zip(dw.par_chunks_exact_mut(channels));
+    samples
+        .zip(dy.par_chunks_exact(positions))
+        .zip(gradients)
+        .for_each(|(((x, w), dy), (dx, dw))| {
+            let fields = x
+                .chunks_exact(positions)
+                .zip(dx.chunks_exact_mut(positions))
+                .zip(w.iter().zip(dw));
+            for ((x, dx), (w, dw)) in fields {
+                *dw += x.iter().zip(dy).map(|(x, d)| x * d).sum::<f32>();
+                dx.iter_mut().zip(dy).for_each(|(dx, d)| *dx += w * d);
+            }
         });
-    }
-    Ok(y.put_tape(tape))
 }

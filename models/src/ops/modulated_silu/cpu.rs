@@ -1,72 +1,50 @@
 //! Scale, shift and activate on the processor, one pass forward and one back.
 
-use dfdx::{
-    shapes::HasShape,
-    tensor::{Cpu, PutTape, SplitTape, Tape, TensorFromVec},
-};
 use rayon::prelude::*;
 
-use crate::{
-    device::{Maps, Rows, values},
-    error::{ModelError, Result},
-    ops::{
-        add_gradient,
-        simd::{dispatch, multiply_add, sigmoid},
-        take_gradient,
-    },
-};
+use crate::ops::simd::{dispatch, multiply_add, sigmoid};
 
-pub(crate) fn modulated_silu<T: Tape<f32, Cpu>>(
-    x: Maps<Cpu, T>,
-    scale_shift: Rows<Cpu, T>,
-) -> Result<Maps<Cpu, T>> {
-    let shape = *x.shape();
-    let (batch, channels, height, width) = shape;
-    let pixels = height * width;
-    let (x, tape) = x.split_tape();
-    let (rows, rows_tape) = scale_shift.split_tape();
-    let mut tape = tape.merge(rows_tape);
-    let mut y = vec![0.0; batch * channels * pixels];
-    x_chunks(&x, pixels)
-        .zip(y.par_chunks_exact_mut(pixels))
+/// y = silu((1 + scale) · x + shift).
+pub(crate) fn forward(x: &[f32], rows: &[f32], channels: usize, positions: usize, y: &mut [f32]) {
+    x.par_chunks_exact(positions)
+        .zip(y.par_chunks_exact_mut(positions))
         .enumerate()
-        .for_each(|(bc, (x, y))| activate(x, modulation(values(&rows), bc, channels), y));
-    let y = x
-        .device()
-        .try_tensor_from_vec(y, shape)
-        .map_err(ModelError::device)?;
-    if T::OWNS_TAPE {
-        let y_ghost = y.ghost();
-        tape.add_backward_op(move |gradients| {
-            let dy = take_gradient!(gradients, &y_ghost);
-            let mut d_rows = vec![0.0; batch * 2 * channels];
-            let dx = gradients.get_or_alloc_mut(&x)?;
-            let sums: Vec<[f32; 2]> = x_chunks(&x, pixels)
-                .zip(dy.par_chunks_exact(pixels))
-                .zip(dx.par_chunks_exact_mut(pixels))
-                .enumerate()
-                .map(|(bc, ((x, dy), dx))| backward(x, modulation(values(&rows), bc, channels), dy, dx))
-                .collect();
-            for (bc, [d_scale, d_shift]) in sums.into_iter().enumerate() {
-                let (b, c) = (bc / channels, bc % channels);
-                d_rows[b * 2 * channels + c] = d_scale;
-                d_rows[b * 2 * channels + channels + c] = d_shift;
-            }
-            add_gradient!(gradients, &rows, d_rows);
-            Ok(())
-        });
+        .for_each(|(bc, (x, y))| activate(x, modulation(rows, bc, channels), y));
+}
+
+/// Adds the gradient in `x` to `dx`; returns that in the rows.
+pub(crate) fn backward(
+    (x, rows): (&[f32], &[f32]),
+    dy: &[f32],
+    channels: usize,
+    positions: usize,
+    dx: &mut [f32],
+) -> Vec<f32> {
+    let sums: Vec<[f32; 2]> = x
+        .par_chunks_exact(positions)
+        .zip(dy.par_chunks_exact(positions))
+        .zip(dx.par_chunks_exact_mut(positions))
+        .enumerate()
+        .map(|(bc, ((x, dy), dx))| backward_channel(x, modulation(rows, bc, channels), dy, dx))
+        .collect();
+    let mut of_rows = vec![0.0; rows.len()];
+    for (bc, [of_scale, of_shift]) in sums.into_iter().enumerate() {
+        let scale = place(bc, channels);
+        of_rows[scale] = of_scale;
+        of_rows[scale + channels] = of_shift;
     }
-    Ok(y.put_tape(tape))
+    of_rows
 }
 
-fn x_chunks(x: &Maps<Cpu>, pixels: usize) -> rayon::slice::ChunksExact<'_, f32> {
-    values(x).par_chunks_exact(pixels)
+/// Where the scale of channel `bc` of all is in the rows; its shift is `channels` further.
+fn place(bc: usize, channels: usize) -> usize {
+    bc / channels * 2 * channels + bc % channels
 }
 
-/// (1 + scale, shift) of map `bc`.
+/// (1 + scale, shift) of channel `bc` of all.
 fn modulation(rows: &[f32], bc: usize, channels: usize) -> [f32; 2] {
-    let row = bc / channels * 2 * channels + bc % channels;
-    [1.0 + rows[row], rows[row + channels]]
+    let scale = place(bc, channels);
+    [1.0 + rows[scale], rows[scale + channels]]
 }
 
 dispatch! {
@@ -83,7 +61,7 @@ fn activate_body<const FMA: bool>(x: &[f32], [gain, shift]: [f32; 2], y: &mut [f
 
 dispatch! {
     /// Adds the gradient of x to `dx`; returns those of scale and shift.
-    fn backward(x: &[f32], modulation: [f32; 2], dy: &[f32], dx: &mut [f32]) -> [f32; 2] = backward_body
+    fn backward_channel(x: &[f32], modulation: [f32; 2], dy: &[f32], dx: &mut [f32]) -> [f32; 2] = backward_body
 }
 
 #[inline(always)]
