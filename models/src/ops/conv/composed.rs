@@ -26,7 +26,9 @@ const KEPT: usize = 2;
 
 /// What the taps of a kernel see, kept on the device with the weight that they belong to.
 #[derive(Debug)]
-pub struct Kept<D: Storage<usize>>(Arc<Mutex<Vec<(Key, Rounds<D>)>>>);
+pub struct Kept<D: Storage<usize>>(Arc<Mutex<Lists<D>>>);
+
+type Lists<D> = Vec<(Key, Rounds<D>)>;
 
 /// Whether the convolution goes to finer fields, and its sizes for one field.
 type Key = (bool, Sizes);
