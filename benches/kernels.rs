@@ -16,6 +16,7 @@ use armilla::models::{
         conv::geometry::{Geometry, Padding, Sizes},
     },
     path::Time,
+    train::{Session, Trainer},
     velocity::{VelocityBasis, VelocityConfig, VelocityNetwork},
 };
 use armilla::samplers::{

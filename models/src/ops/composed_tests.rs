@@ -46,7 +46,7 @@ fn check<const N: usize>(
         let found = gradients.get(input).as_vec();
         let scale = found.iter().fold(1e-3f64, |m, v| m.max(v.abs()));
         // An odd step meets every tap, channel and parity.
-        for at in (0..found.len()).step_by(found.len() / 40 | 1) {
+        for at in (0..found.len()).step_by((found.len() / 40) | 1) {
             let moved = |step: f64| {
                 let mut all = inputs.clone();
                 let mut values = input.as_vec();

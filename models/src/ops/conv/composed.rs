@@ -26,12 +26,13 @@ const KEPT: usize = 2;
 
 /// What the taps of a kernel see, kept on the device with the weight that they belong to.
 #[derive(Debug)]
-pub struct Kept<D: Storage<usize>>(Arc<Mutex<KeptRounds<D>>>);
+pub struct Kept<D: Storage<usize>>(Arc<Mutex<Lists<D>>>);
+
+type Lists<D> = Vec<(Key, Rounds<D>)>;
 
 /// Whether the convolution goes to finer fields, and its sizes for one field.
 type Key = (bool, Sizes);
 type Rounds<D> = Vec<Seen<D>>;
-type KeptRounds<D> = Vec<(Key, Rounds<D>)>;
 
 /// For each position that comes out and each tap, the position that it sees.
 #[derive(Debug, Clone)]
