@@ -109,7 +109,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             || {
                 let (weight, bias) = (weights[0].retaped(), weights[1].retaped());
                 let x = x.traced().into_values();
-                drop(ops::conv::composed(x, weight, Some(bias), &sizes, &kept).map(there_and_back));
+                let _ = ops::conv::composed(x, weight, Some(bias), &sizes, &kept).map(there_and_back);
             },
         );
     }
@@ -121,7 +121,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         || drop(ops::modulated_silu(x.traced(), rows.traced()).map(|y| there_and_back(y.into_values()))),
         || {
             let (x, rows) = (x.traced().into_values(), rows.traced().into_values());
-            drop(ops::modulated_silu::composed(x, rows).map(there_and_back));
+            let _ = ops::modulated_silu::composed(x, rows).map(there_and_back);
         },
     );
 
