@@ -297,9 +297,7 @@ pub(crate) fn affine<E: Dtype + From<f32>, D: dfdx::tensor_ops::Device<E>, T: Ta
 /// # Errors
 /// Out of memory on the device.
 #[cfg(any(test, feature = "cuda"))]
-pub(crate) fn composed_moments<D: Device, T>(
-    x: &Values<D, T>,
-) -> std::result::Result<[Vec<f32>; 2], D::Err> {
+pub(crate) fn composed_moments<D: Device, T>(x: &Values<D, T>) -> std::result::Result<[Vec<f32>; 2], D::Err> {
     let x = x.retaped::<dfdx::tensor::NoneTape>();
     let shape @ (batch, channels, positions) = *x.shape();
     let count = (batch * positions) as f32;
