@@ -8,6 +8,7 @@ use super::{
     gemm::{COLUMNS, ROWS, Tile, multiply_packed},
     geometry::Sizes,
     scratch::{self, Shared},
+    shuffle::fetch,
     walk::{List, Segment, Walk},
 };
 use crate::ops::simd::dispatch;
@@ -299,17 +300,6 @@ fn pack_patches(
             }
         }
         term = end;
-    }
-}
-
-/// Asks for a number that will be read soon, if there is such a number.
-#[inline(always)]
-fn fetch(from: &[f32], at: usize) {
-    #[cfg(target_arch = "x86_64")]
-    if let Some(from) = from.get(at) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: every processor of this kind has the instruction, which changes nothing but the cache.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(from).cast()) };
     }
 }
 
