@@ -20,6 +20,8 @@ const PANELS: usize = 8;
 /// Terms of a sum that are packed and multiplied at a time: the block of patches then takes a quarter of a
 /// second-level cache.
 const TERMS: usize = 256;
+/// Taps that stand together for each source: most of them meet the same line.
+const TAPS: usize = 4;
 /// How many sources ahead numbers are asked for.
 const AHEAD: usize = 8;
 /// Fewer blocks of positions than this, and the outputs are divided as well.
@@ -71,7 +73,7 @@ impl<'a> Weights<'a> {
         self.rows.div_ceil(ROWS)
     }
 
-    /// Packs to (groups, panels, taps of the walk, sources, ROWS), zeros filling the last panel.
+    /// Packs to (groups, panels, `TAPS`es of taps of the walk, sources, taps, ROWS), zeros filling the last panel.
     fn pack(&self, walk: &Walk, packed: &mut [f32]) {
         let taps = walk.taps();
         let size = taps * self.sources * ROWS;
@@ -86,10 +88,13 @@ impl<'a> Weights<'a> {
                     packed.fill(0.0);
                 }
                 let there = ROWS.min(self.rows - first);
-                for (tap, packed) in packed.chunks_exact_mut(self.sources * ROWS).enumerate() {
-                    let start = first * self.row_step + walk.in_kernel(tap, self.kernel);
-                    for (s, packed) in packed.as_chunks_mut::<ROWS>().0.iter_mut().enumerate() {
-                        let from = &values[start + s * self.source_step..];
+                let start = first * self.row_step;
+                for (i, packed) in packed.chunks_mut(TAPS * self.sources * ROWS).enumerate() {
+                    let count = packed.len() / (self.sources * ROWS);
+                    for (term, packed) in packed.as_chunks_mut::<ROWS>().0.iter_mut().enumerate() {
+                        let (s, tap) = (term / count, i * TAPS + term % count);
+                        let place = walk.in_kernel(tap, self.kernel);
+                        let from = &values[start + s * self.source_step + place..];
                         for (i, to) in packed.iter_mut().enumerate().take(there) {
                             *to = from[i * self.row_step];
                         }
@@ -233,6 +238,9 @@ fn product_block_body<const FMA: bool>(
                 } else {
                     sums[place]
                 };
+                if terms.end == inner && (walk.axes[2].spread > 1 || product.write == Write::Add) {
+                    prepare(product, group, row * ROWS, targets[i].as_slice());
+                }
                 let tile = multiply_packed::<FMA>(before, a, b);
                 if terms.end == inner {
                     store(product, group, row * ROWS, targets[i].as_slice(), &tile);
@@ -248,12 +256,15 @@ fn product_block_body<const FMA: bool>(
     }
 }
 
+const NOWHERE: usize = usize::MAX;
+
 /// Where a run is copied from and to, for the first source.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Move {
-    to: usize,
-    len: usize,
-    from: Option<usize>,
+    to: u32,
+    len: u32,
+    /// `NOWHERE` for zeros.
+    from: usize,
 }
 
 /// Packs what some terms, each a source at a tap, meet at the positions of each panel to (terms, COLUMNS).
@@ -268,49 +279,62 @@ fn pack_patches(
     let Product { walk, weights, .. } = product;
     let (sources, channels) = (weights.sources, weights.sources * weights.groups);
     let (volume, step) = (walk.source(), walk.axes[2].step);
-    let mut moves = [Move {
-        to: 0,
-        len: 0,
-        from: None,
-    }; PANELS * COLUMNS];
-    let mut term = terms.start;
-    while term < terms.end {
-        let (tap, first) = (term / sources, term % sources);
-        let mut count = 0;
-        for (i, segments) in panels.iter().enumerate() {
-            for run in walk.runs(segments.as_slice(), walk.tap(tap), channels).as_slice() {
-                moves[count] = Move {
-                    to: i * product.panel() + run.at,
-                    len: run.len,
-                    from: run.source,
-                };
-                count += 1;
-            }
+    for first in (0..walk.taps()).step_by(TAPS) {
+        let count = TAPS.min(walk.taps() - first);
+        let begin = first * sources;
+        // Which sources have terms of these taps.
+        let from = terms.start.saturating_sub(begin) / count;
+        let end = terms.end.saturating_sub(begin).div_ceil(count).min(sources);
+        if from >= end {
+            continue;
         }
-        let end = terms.end.min(term + sources - first);
-        for (s, term) in (group * sources + first..).zip(term..end) {
-            // Panels inside: they are neighbours in memory, sources are not.
-            let (source, row) = (&product.source[s * volume..], (term - terms.start) * COLUMNS);
-            for m in &moves[..count] {
-                // A run may write beyond its end: what comes next writes over it.
-                copy_run(m, step, source, &mut patches[m.to + row..]);
-                if let Some(from) = m.from {
-                    fetch(source, from + AHEAD * volume);
+        let mut moves = [Move::default(); TAPS * PANELS * COLUMNS];
+        let mut ends = [0; TAPS + 1];
+        for i in 0..count {
+            let mut n = ends[i];
+            for (panel, segments) in panels.iter().enumerate() {
+                for run in walk
+                    .runs(segments.as_slice(), walk.tap(first + i), channels)
+                    .as_slice()
+                {
+                    moves[n] = Move {
+                        to: (panel * product.panel() + run.at) as u32,
+                        len: run.len as u32,
+                        from: run.source.unwrap_or(NOWHERE),
+                    };
+                    n += 1;
+                }
+            }
+            ends[i + 1] = n;
+        }
+        for s in from..end {
+            let source = &product.source[(group * sources + s) * volume..];
+            for i in 0..count {
+                let term = begin + s * count + i;
+                if !terms.contains(&term) {
+                    continue;
+                }
+                let row = (term - terms.start) * COLUMNS;
+                // Panels inside: they are neighbours in memory, sources are not.
+                for m in &moves[ends[i]..ends[i + 1]] {
+                    // A run may write beyond its end: what comes next writes over it.
+                    copy_run(m, step, source, &mut patches[m.to as usize + row..]);
+                    if i == 0 {
+                        fetch(source, m.from.saturating_add(AHEAD * volume));
+                    }
                 }
             }
         }
-        term = end;
     }
 }
 
 /// Copies a run, whole registers where the source allows.
 #[inline(always)]
 fn copy_run(run: &Move, step: usize, source: &[f32], to: &mut [f32]) {
-    let Some(from) = run.from else {
+    let from = run.from;
+    if from == NOWHERE {
         to[..COLUMNS].fill(0.0);
-        return;
-    };
-    if step == 1
+    } else if step == 1
         && let Some(source) = source.get(from..from + COLUMNS)
     {
         to[..COLUMNS].copy_from_slice(source);
@@ -322,8 +346,25 @@ fn copy_run(run: &Move, step: usize, source: &[f32], to: &mut [f32]) {
             to[i] = source[2 * i];
         }
     } else {
-        for (to, from) in to[..run.len].iter_mut().zip(source[from..].iter().step_by(step)) {
+        for (to, from) in to[..run.len as usize]
+            .iter_mut()
+            .zip(source[from..].iter().step_by(step))
+        {
             *to = *from;
+        }
+    }
+}
+
+/// Asks for the outputs that a tile will be added to or written between.
+#[inline(always)]
+fn prepare(product: &Product<'_>, group: usize, first: usize, targets: &[Target]) {
+    let Product { walk, weights, .. } = product;
+    let [target, ..] = targets else { return };
+    let extent = walk.extent();
+    for row in 0..ROWS.min(weights.rows - first) {
+        let start = target.start + (group * weights.rows + first + row) * extent;
+        for line in 0..walk.axes[2].spread.min(2) {
+            product.to.fetch(start + line * COLUMNS);
         }
     }
 }
