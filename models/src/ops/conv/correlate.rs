@@ -12,8 +12,10 @@ use crate::ops::simd::dispatch;
 
 /// Channels of a task.
 const CHANNELS: usize = 4 * COLUMNS;
-/// Numbers of outputs that are transposed and multiplied at a time, about.
-const OUTPUTS: usize = 16 * 1024;
+/// Positions that are transposed and multiplied at a time, about: what tiles meet stays in a first-level cache.
+const POSITIONS: usize = 128;
+/// Outputs that stand together: whole panels in whole registers.
+const TOGETHER: usize = 4 * ROWS;
 /// Fewer tasks than this, and the lines are divided as well, if each gets `SHARE` positions.
 const TASKS: usize = 8;
 const SHARE: usize = 512;
@@ -50,7 +52,7 @@ pub(super) fn correlate(x: &[f32], dy: &[f32], sizes: &Sizes, dw: &mut [f32]) {
                     share: share(group)..share(group + 1),
                 };
                 scratch::with(task.chunk() * lines.padded() * COLUMNS, |field| {
-                    scratch::with(task.chunk() * lines.width * lines.step(), |last| {
+                    scratch::with(task.chunk() * lines.width * lines.outputs(), |last| {
                         correlate_task(&task, field, last, sums);
                     });
                 });
@@ -101,9 +103,9 @@ impl Lines {
         let g = &self.sizes.geometry;
         (self.width - 1) * g.stride[2] + g.kernel[2]
     }
-    /// Numbers from one position to the next, outputs last.
-    fn step(&self) -> usize {
-        (self.sizes.outputs.div_ceil(ROWS) * ROWS).next_multiple_of(LANES)
+    /// Outputs in whole blocks of `TOGETHER`.
+    fn outputs(&self) -> usize {
+        self.sizes.outputs.next_multiple_of(TOGETHER)
     }
     /// Sample, depth and height of a line.
     fn place(&self, line: usize) -> [usize; 3] {
@@ -129,7 +131,7 @@ struct Task<'a> {
 impl Task<'_> {
     /// Lines taken at a time.
     fn chunk(&self) -> usize {
-        (OUTPUTS / (self.lines.width * self.lines.step())).clamp(1, self.share.len().max(1))
+        (POSITIONS / self.lines.width).clamp(1, self.share.len().max(1))
     }
 }
 
@@ -147,8 +149,8 @@ fn correlate_task_body<const FMA: bool>(
 ) {
     let (lines, sizes) = (task.lines, task.sizes);
     let [depths, downs, taps] = sizes.geometry.kernel;
-    let (step, stride) = (lines.step(), sizes.geometry.stride[2] * COLUMNS);
-    let (width, padded) = (lines.width * step, lines.padded() * COLUMNS);
+    let stride = sizes.geometry.stride[2] * COLUMNS;
+    let (width, padded) = (lines.width * TOGETHER, lines.padded() * COLUMNS);
     let blocks = (sizes.channels - task.first)
         .div_ceil(COLUMNS)
         .min(CHANNELS / COLUMNS);
@@ -157,8 +159,8 @@ fn correlate_task_body<const FMA: bool>(
     let tiles = sums.as_chunks_mut::<COLUMNS>().0.as_chunks_mut::<ROWS>().0;
     for start in task.share.clone().step_by(task.chunk()) {
         let chunk = start..(start + task.chunk()).min(task.share.end);
-        for (line, last) in chunk.clone().zip(last.chunks_exact_mut(width)) {
-            transpose_outputs(task, line, last);
+        for (i, line) in chunk.clone().enumerate() {
+            transpose_outputs(task, line, &mut last[i * width..], task.chunk() * width);
         }
         for row in 0..depths * downs {
             for block in 0..blocks {
@@ -169,10 +171,12 @@ fn correlate_task_body<const FMA: bool>(
                     let first = ((row * taps + tap) * (CHANNELS / COLUMNS) + block) * panels;
                     for (panel, sum) in tiles[first..first + panels].iter_mut().enumerate() {
                         let mut tile: Tile = *sum;
+                        let (together, first) = (panel * ROWS / TOGETHER, panel * ROWS % TOGETHER);
+                        let last = &last[together * task.chunk() * width..];
                         let operands = last.chunks_exact(width).zip(field.chunks_exact(padded));
                         for (last, field) in operands.take(chunk.len()) {
-                            let (a, b) = (&last[panel * ROWS..], &field[tap * COLUMNS..]);
-                            tile = multiply::<FMA>(tile, lines.width, (a, step), (b, stride));
+                            let (a, b) = (&last[first..], &field[tap * COLUMNS..]);
+                            tile = multiply::<FMA>(tile, lines.width, (a, TOGETHER), (b, stride));
                         }
                         *sum = tile;
                     }
@@ -182,17 +186,18 @@ fn correlate_task_body<const FMA: bool>(
     }
 }
 
-/// Copies a line of outputs to (positions, outputs), zeros filling the last panel.
+/// Copies a line of outputs to (positions, `TOGETHER`), each block `apart` from the next, zeros filling the last.
 #[inline(always)]
-fn transpose_outputs(task: &Task<'_>, line: usize, last: &mut [f32]) {
+fn transpose_outputs(task: &Task<'_>, line: usize, last: &mut [f32], apart: usize) {
     let (sizes, lines) = (task.sizes, task.lines);
     let [sample, d, h] = lines.place(line);
     let volume: usize = sizes.output.iter().product();
     let start = (d * lines.height + h) * lines.width;
-    for o in (0..lines.step()).step_by(LANES) {
+    for o in (0..lines.outputs()).step_by(LANES) {
         let there = sizes.outputs.saturating_sub(o).min(LANES);
         let from = &task.dy[(sample * sizes.outputs + o.min(sizes.outputs - 1)) * volume + start..];
-        lines_last(from, volume, there, lines.width, &mut last[o..], lines.step());
+        let to = &mut last[o / TOGETHER * apart + o % TOGETHER..];
+        lines_last(from, volume, there, lines.width, to, TOGETHER);
     }
 }
 

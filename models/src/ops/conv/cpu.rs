@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use super::{
     correlate::correlate,
     direct::{self, Weights, Write},
+    few,
     geometry::{Padding, Sizes},
     scratch::{self, Shared},
     walk::Walk,
@@ -48,6 +49,8 @@ fn run(
 ) {
     let convolve = if winograd::suits(sizes) && !exact() {
         winograd::convolve
+    } else if few::suits(sizes, weights.sources, weights.rows) {
+        few::convolve
     } else {
         direct::convolve
     };
@@ -124,7 +127,7 @@ fn backward_bordered(
 pub(crate) fn backward_weight(x: &[f32], dy: &[f32], sizes: &Sizes, dw: &mut [f32]) {
     if winograd::suits(sizes) && !exact() {
         winograd::correlate(x, dy, sizes, dw);
-    } else {
+    } else if !few::correlate_few(x, dy, sizes, dw) {
         correlate(x, dy, sizes, dw);
     }
 }
@@ -333,6 +336,10 @@ mod tests {
             for (batch, c, o, h, w, shape) in [
                 (1, 1, 1, 3, 3, plane(3, 1, 1, 1)),
                 (2, 17, 6, 5, 7, plane(3, 1, 1, 1)),
+                (3, 1, 9, 6, 20, plane(3, 1, 1, 1)),
+                (2, 9, 2, 7, 18, plane(5, 1, 1, 1)),
+                (1, 2, 8, 7, 18, plane(5, 1, 1, 1)),
+                (2, 8, 3, 4, 3, plane(3, 1, 2, 1)),
                 (1, 8, 9, 19, 18, plane(3, 1, 1, 1)),
                 (3, 4, 16, 8, 8, plane(3, 1, 1, 1)),
                 (2, 3, 5, 9, 6, plane(3, 1, 0, 1)),

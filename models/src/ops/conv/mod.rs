@@ -4,6 +4,7 @@ mod composed;
 mod correlate;
 pub(crate) mod cpu;
 mod direct;
+mod few;
 mod gemm;
 pub mod geometry;
 mod scratch;
