@@ -2,7 +2,7 @@
 
 use dfdx::{
     shapes::{HasShape, Shape},
-    tensor::{Cpu, CpuError, Gradients, PutTape, SplitTape, Tape, Tensor, TensorFromVec},
+    tensor::{Cpu, CpuError, Gradients, PutTape, SplitTape, Storage, Tape, Tensor, TensorFromVec},
 };
 
 use crate::{
@@ -37,12 +37,29 @@ fn record<S: Shape, T: Tape<f32, Cpu>>(
     let mut tape = tape;
     if T::OWNS_TAPE {
         let ghost = y.ghost();
+        let device = device.clone();
         tape.add_backward_op(move |gradients| {
             let dy = take_gradient!(gradients, &ghost);
-            back(gradients, &dy)
+            let result = back(gradients, &dy);
+            give_back(&device, dy)?;
+            result
         });
     }
     Ok(y.put_tape(tape))
+}
+
+/// Zeros, in memory that a tensor of this size left to the device before: the system clears new memory page by page,
+/// which took a quarter of a training step.
+fn zeros(device: &Cpu, len: usize) -> Result<Vec<f32>> {
+    let mut memory = device.try_alloc_len(len).map_err(ModelError::device)?;
+    Ok(std::mem::take(&mut *memory))
+}
+
+/// Leaves memory to the device.
+fn give_back(device: &Cpu, memory: Vec<f32>) -> std::result::Result<(), CpuError> {
+    let mut empty: <Cpu as Storage<f32>>::Vec = device.try_alloc_len(0)?;
+    *empty = memory;
+    Ok(())
 }
 
 /// Lends the gradient of a tensor to what adds to it.
@@ -84,10 +101,11 @@ fn plus(to: &mut [f32], from: &[f32]) {
 }
 
 /// `a + b` in a list of its own.
-fn added(a: &[f32], b: &[f32]) -> Vec<f32> {
-    let mut y = a.to_vec();
+fn added(device: &Cpu, a: &[f32], b: &[f32]) -> Result<Vec<f32>> {
+    let mut y = zeros(device, a.len())?;
+    y.copy_from_slice(a);
     plus(&mut y, b);
-    y
+    Ok(y)
 }
 
 fn kernel<'a>(over: Over, x: &Values<Cpu>, f: Activation, weight: &'a [f32], bias: &'a [f32]) -> Norm<'a> {
@@ -120,7 +138,7 @@ fn normalised<T: Tape<f32, Cpu>>(
     let (weight, bias, learns) = (weight.values.clone(), bias.values.clone(), weight.learns());
     let norm = kernel(over, &x, f, values(&weight), values(&bias));
     let [mut mean, mut variance] = given.unwrap_or_else(|| [vec![0.0; norm.sets()], vec![0.0; norm.sets()]]);
-    let mut y = vec![0.0; values(&x).len()];
+    let mut y = zeros(x.device(), values(&x).len())?;
     norm::cpu::forward(
         &norm,
         values(&x),
@@ -169,7 +187,7 @@ impl Device for Cpu {
         let (x, tape) = x.split_tape();
         let sizes = *sizes;
         let shape = (sizes.batch, sizes.outputs, sizes.output.iter().product::<usize>());
-        let mut y = vec![0.0; shape.0 * shape.1 * shape.2];
+        let mut y = zeros(x.device(), shape.0 * shape.1 * shape.2)?;
         let offset = bias.map(|b| values(&b.values));
         conv::forward(values(&x), values(&weight.values), offset, &sizes, &mut y);
         let bias = bias.filter(|b| b.learns()).map(|b| b.values.clone());
@@ -198,7 +216,7 @@ impl Device for Cpu {
         let (x, tape) = x.split_tape();
         let sizes = *sizes;
         let shape = (sizes.batch, sizes.channels, sizes.input.iter().product::<usize>());
-        let mut y = vec![0.0; shape.0 * shape.1 * shape.2];
+        let mut y = zeros(x.device(), shape.0 * shape.1 * shape.2)?;
         let offset = bias.map(|b| values(&b.values));
         conv::backward_input(values(&x), values(&weight.values), offset, &sizes, &mut y, false);
         let bias = bias.filter(|b| b.learns()).map(|b| b.values.clone());
@@ -213,15 +231,16 @@ impl Device for Cpu {
                     conv::backward_weight(dy, values(&x), &sizes, d)
                 })?;
             }
-            let mut of_x = vec![0.0; values(&x).len()];
+            let mut of_x = std::mem::take(&mut *x.device().try_alloc_len(values(&x).len())?);
             conv::forward(dy, values(&weight), None, &sizes, &mut of_x);
-            onto(gradients, &x, |dx| plus(dx, &of_x))
+            onto(gradients, &x, |dx| plus(dx, &of_x))?;
+            give_back(x.device(), of_x)
         })
     }
 
     fn activate<T: Tape<f32, Self>>(x: Values<Self, T>, f: Activation) -> Result<Values<Self, T>> {
         let (x, tape) = x.split_tape();
-        let mut y = vec![0.0; values(&x).len()];
+        let mut y = zeros(x.device(), values(&x).len())?;
         activation::cpu::value(values(&x), f, &mut y);
         let (device, shape) = (x.device().clone(), *x.shape());
         record(tape, &device, y, shape, move |gradients, dy| {
@@ -238,7 +257,7 @@ impl Device for Cpu {
     ) -> Result<Values<Self, T>> {
         let (x, tape) = x.split_tape();
         let (t, more) = dx.split_tape();
-        let mut y = vec![0.0; values(&x).len()];
+        let mut y = zeros(x.device(), values(&x).len())?;
         activation::cpu::tangent(values(&x), values(&t), f, &mut y);
         let (device, shape) = (x.device().clone(), *x.shape());
         record(tape.merge(more), &device, y, shape, move |gradients, g| {
@@ -281,7 +300,7 @@ impl Device for Cpu {
         // A tangent does not see the bias; the kernel wants one.
         let norm = kernel(over, &x, Activation::Identity, values(&weight), values(&weight));
         let (mut mean, mut variance) = (vec![0.0; norm.sets()], vec![0.0; norm.sets()]);
-        let mut y = vec![0.0; values(&x).len()];
+        let mut y = zeros(x.device(), values(&x).len())?;
         norm::cpu::forward(&norm, values(&x), None, &mut mean, &mut variance, &mut y);
         norm::cpu::tangent(&norm, values(&x), values(&t), (&mean, &variance), &mut y);
         let (device, shape) = (x.device().clone(), *x.shape());
@@ -314,7 +333,7 @@ impl Device for Cpu {
             positions,
         };
         let shape = (batch, channels / 3, positions);
-        let mut y = vec![0.0; values(&qkv).len() / 3];
+        let mut y = zeros(qkv.device(), values(&qkv).len() / 3)?;
         attention::cpu::forward(kind, sizes, values(&qkv), &mut y);
         let device = qkv.device().clone();
         record(tape, &device, y, shape, move |gradients, dy| {
@@ -327,7 +346,7 @@ impl Device for Cpu {
     fn resample<T: Tape<f32, Self>>(x: Values<Self, T>, map: &Resample) -> Result<Values<Self, T>> {
         let (x, tape) = x.split_tape();
         let shape = (x.shape().0, x.shape().1, map.output.iter().product::<usize>());
-        let mut y = vec![0.0; shape.0 * shape.1 * shape.2];
+        let mut y = zeros(x.device(), shape.0 * shape.1 * shape.2)?;
         resample::cpu::forward(map, values(&x), &mut y);
         let (device, x, map) = (x.device().clone(), x.ghost(), map.clone());
         record(tape, &device, y, shape, move |gradients, dy| {
@@ -339,7 +358,7 @@ impl Device for Cpu {
     fn pick<T: Tape<f32, Self>>(x: Values<Self, T>, chosen: Vec<u32>, to: usize) -> Result<Values<Self, T>> {
         let (x, tape) = x.split_tape();
         let (batch, channels, positions) = *x.shape();
-        let mut y = vec![0.0; chosen.len()];
+        let mut y = zeros(x.device(), chosen.len())?;
         resample::cpu::gather(values(&x), &chosen, [positions, to], &mut y);
         let (device, x) = (x.device().clone(), x.ghost());
         record(tape, &device, y, (batch, channels, to), move |gradients, dy| {
@@ -352,7 +371,7 @@ impl Device for Cpu {
     fn sum<T: Tape<f32, Self>>(a: Values<Self, T>, b: Values<Self, T>) -> Result<Values<Self, T>> {
         let (a, tape) = a.split_tape();
         let (b, more) = b.split_tape();
-        let y = added(values(&a), values(&b));
+        let y = added(a.device(), values(&a), values(&b))?;
         let (device, shape) = (a.device().clone(), *a.shape());
         // Gradients are looked up by name alone: the numbers need not be kept.
         let (a, b) = (a.ghost(), b.ghost());
@@ -371,7 +390,7 @@ impl Device for Cpu {
         let (rows, more) = scale_shift.split_tape();
         let (device, shape) = (x.device().clone(), *x.shape());
         let (_, channels, positions) = shape;
-        let mut y = vec![0.0; values(&x).len()];
+        let mut y = zeros(x.device(), values(&x).len())?;
         modulated_silu::cpu::forward(values(&x), values(&rows), channels, positions, &mut y);
         record(tape.merge(more), &device, y, shape, move |gradients, dy| {
             let mut of_rows = Vec::new();
@@ -392,7 +411,7 @@ impl Device for Cpu {
         let (batch, channels, positions) = *x.shape();
         let [channels, positions] = direction.sizes(channels, positions);
         let fine = direction.fine(extent);
-        let mut y = vec![0.0; values(&x).len()];
+        let mut y = zeros(x.device(), values(&x).len())?;
         pixel_shuffle::cpu::shuffle(values(&x), fine, direction, |to, from| *to = from, &mut y);
         let (device, shape) = (x.device().clone(), (batch, channels, positions));
         let x = x.ghost();
