@@ -73,6 +73,74 @@ fn inspect_prints_one_line_per_dataset() {
     }
 }
 
+/// A checkpoint as PyTorch's would be: names, shapes and metadata, with weights of zero.
+fn checkpoint(path: &Path) {
+    use armilla::models::{
+        Cpu, Module,
+        checkpoint::save,
+        nets::{Architecture, AttentionUnetConfig, Network},
+    };
+    let config = AttentionUnetConfig {
+        dim: 8,
+        dim_mults: vec![1, 2],
+        ..Default::default()
+    };
+    let network = Network::new(&Cpu::default(), &Architecture::AttentionUnet(config), 1).unwrap();
+    save(path, &network.weights().prefixed("model")).unwrap();
+}
+
+#[test]
+fn inspect_recognises_the_network_of_a_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("unet.safetensors");
+    checkpoint(&path);
+    let file = path.to_str().unwrap();
+    let output = armilla(&["inspect", file]);
+    let stdout = text(&output.stdout);
+    let line = stdout
+        .lines()
+        .find(|l| l.starts_with("model.final_conv.1.weight"));
+    assert!(
+        line.is_some_and(|l| l.contains("f32") && l.contains("(1, 8, 1, 1)")),
+        "{stdout}"
+    );
+    assert!(
+        stdout.contains("AttentionUnet: ") && stdout.contains("dim_mults [1,2]"),
+        "{stdout}"
+    );
+    let json: serde_json::Value =
+        serde_json::from_slice(&armilla(&["inspect", "--json", file]).stdout).unwrap();
+    assert_eq!(json["network"]["network"], "attention_unet");
+    let total: u64 = json["tensors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|t| {
+            t["shape"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|n| n.as_u64().unwrap())
+                .product::<u64>()
+        })
+        .sum();
+    assert_eq!(json["parameters"], total);
+
+    let whole = fs::read(&path).unwrap();
+    for length in [0, 4, 20, whole.len() / 2, whole.len() - 1] {
+        fs::write(&path, &whole[..length]).unwrap();
+        let message = error_line(&["inspect", file]);
+        assert!(
+            message.contains("not a whole safetensors file"),
+            "{length}: {message}"
+        );
+    }
+    let mut lying = whole.clone();
+    lying[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+    fs::write(&path, lying).unwrap();
+    assert!(error_line(&["inspect", file]).contains("header of"));
+}
+
 #[test]
 fn inspect_json_is_alone_on_standard_output() {
     let folder = tempfile::tempdir().unwrap();
