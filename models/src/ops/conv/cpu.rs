@@ -419,6 +419,20 @@ mod tests {
                 geometry([3; 3], [1; 3], [1; 3], padding, 1),
             ));
             cases.push(Case::new(
+                2,
+                9,
+                11,
+                [3, 14, 16],
+                geometry([3; 3], [1; 3], [1; 3], padding, 1),
+            ));
+            cases.push(Case::new(
+                1,
+                8,
+                8,
+                [4, 16, 15],
+                geometry([2, 3, 3], [1; 3], [0, 1, 1], padding, 1),
+            ));
+            cases.push(Case::new(
                 1,
                 8,
                 9,
