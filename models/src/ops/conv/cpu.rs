@@ -6,11 +6,12 @@ use rayon::prelude::*;
 
 use super::{
     correlate::correlate,
-    direct::{self, Weights, Write},
+    direct::{self, Write},
     few,
     geometry::{Padding, Sizes},
     scratch::{self, Shared},
     walk::Walk,
+    weights::Weights,
     winograd,
 };
 

@@ -7,10 +7,11 @@ use rayon::prelude::*;
 
 use super::{
     correlate::correlate,
-    direct::{self, Weights, Write},
+    direct::{self, Write},
     geometry::{Geometry, Sizes},
     scratch::{self, Shared},
     walk::Walk,
+    weights::Weights,
 };
 
 /// Fewer channels than this are few, and no fewer are many.

@@ -10,6 +10,7 @@ pub mod geometry;
 mod scratch;
 mod shuffle;
 mod walk;
+mod weights;
 mod winograd;
 
 pub use composed::{Kept, composed, composed_transposed};

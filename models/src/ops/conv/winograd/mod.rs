@@ -9,6 +9,7 @@
 
 mod block;
 mod gradient;
+mod multiply;
 mod transform;
 
 use rayon::prelude::*;
@@ -20,11 +21,12 @@ use self::{
     transform::{FREQUENCIES, LANES, OUT},
 };
 use super::{
-    direct::{Weights, Write},
+    direct::Write,
     gemm::{COLUMNS, ROWS},
     geometry::Sizes,
     scratch::{self, Shared},
     walk::Walk,
+    weights::Weights,
 };
 use crate::ops::simd::dispatch;
 
@@ -218,7 +220,7 @@ fn convolve_deep(
                         let panels = task * chunk..((task + 1) * chunk).min(tiling.panels());
                         let weights = &transformed[panels.start * tiling.panel()..];
                         scratch::with(to.work_len(chunk), |work| {
-                            block::multiply_deep(&to, &from, panels.len(), weights, inputs, work);
+                            multiply::multiply_deep(&to, &from, panels.len(), weights, inputs, work);
                             block::transform_outputs(&to, panels, work);
                         });
                     });
@@ -253,7 +255,7 @@ fn convolve_few(block: &Block<'_>, weights: &Weights<'_>) {
                         transform_weights(tiling, weights, panel, to);
                     }
                     scratch::with(block.work_len(chunk), |work| {
-                        block::multiply(block, panels.len(), transformed, inputs, work);
+                        multiply::multiply(block, panels.len(), transformed, inputs, work);
                         block::transform_outputs(block, panels, work);
                     });
                 });
