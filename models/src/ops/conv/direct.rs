@@ -6,12 +6,14 @@ use rayon::prelude::*;
 
 use super::{
     gemm::{COLUMNS, ROWS, Tile, multiply_packed},
-    scratch::{self, Shared},
     shuffle::fetch,
     walk::{List, Segment, Walk},
     weights::{TAPS, Weights},
 };
-use crate::ops::simd::dispatch;
+use crate::ops::{
+    shared::{Parts, with_scratch},
+    simd::dispatch,
+};
 
 /// Numbers of packed patches that a core holds at a time: half of a second-level cache of 512 KB.
 const PATCHES: usize = 64 * 1024;
@@ -46,7 +48,7 @@ struct Product<'a> {
     weights: Weights<'a>,
     packed: &'a [f32],
     bias: Option<&'a [f32]>,
-    to: Shared<'a>,
+    to: Parts<'a, f32>,
     write: Write,
 }
 
@@ -71,12 +73,12 @@ pub(super) fn convolve(
     source: &[f32],
     weights: Weights<'_>,
     bias: Option<&[f32]>,
-    to: Shared<'_>,
+    to: Parts<'_, f32>,
     write: Write,
 ) {
     let inner = walk.taps() * weights.sources;
     let panels = (walk.batch * walk.positions()).div_ceil(COLUMNS);
-    scratch::with(weights.groups * weights.panels() * inner * ROWS, |packed| {
+    with_scratch(weights.groups * weights.panels() * inner * ROWS, |packed| {
         weights.pack(&walk, packed);
         let product = Product {
             walk,
@@ -106,8 +108,8 @@ pub(super) fn convolve(
                 } else {
                     0
                 };
-                scratch::with(sums, |sums| {
-                    scratch::with(block * product.panel(), |patches| {
+                with_scratch(sums, |sums| {
+                    with_scratch(block * product.panel(), |patches| {
                         product_block(&product, group, rows, columns, patches, sums);
                     });
                 });

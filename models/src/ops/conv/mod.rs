@@ -7,7 +7,6 @@ mod direct;
 mod few;
 mod gemm;
 pub mod geometry;
-mod scratch;
 mod shuffle;
 mod walk;
 mod weights;

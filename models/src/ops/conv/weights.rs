@@ -71,12 +71,14 @@ impl<'a> Weights<'a> {
                 let start = first * self.row_step;
                 for (i, packed) in packed.chunks_mut(TAPS * self.sources * ROWS).enumerate() {
                     let count = packed.len() / (self.sources * ROWS);
-                    for (term, packed) in packed.as_chunks_mut::<ROWS>().0.iter_mut().enumerate() {
-                        let (s, tap) = (term / count, i * TAPS + term % count);
-                        let place = walk.in_kernel(tap, self.kernel);
-                        let from = &values[start + s * self.source_step + place..];
-                        for (i, to) in packed.iter_mut().enumerate().take(there) {
-                            *to = from[i * self.row_step];
+                    let places: [usize; TAPS] =
+                        std::array::from_fn(|t| walk.in_kernel(i * TAPS + t.min(count - 1), self.kernel));
+                    for (s, packed) in packed.chunks_exact_mut(count * ROWS).enumerate() {
+                        for (place, packed) in places.iter().zip(packed.as_chunks_mut::<ROWS>().0) {
+                            let from = &values[start + s * self.source_step + place..];
+                            for (i, to) in packed.iter_mut().enumerate().take(there) {
+                                *to = from[i * self.row_step];
+                            }
                         }
                     }
                 }

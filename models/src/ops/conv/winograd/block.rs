@@ -11,9 +11,9 @@ use crate::ops::{
     conv::{
         direct::Write,
         gemm::{COLUMNS, ROWS},
-        scratch::Shared,
         shuffle::split_in_four,
     },
+    shared::Parts,
     simd::dispatch,
 };
 
@@ -23,7 +23,7 @@ pub(super) struct Block<'a> {
     pub lines: Range<usize>,
     pub source: &'a [f32],
     pub bias: Option<&'a [f32]>,
-    pub to: Shared<'a>,
+    pub to: Parts<'a, f32>,
     pub write: Write,
 }
 
@@ -72,7 +72,7 @@ impl Block<'_> {
 /// Convolves a block, in working memory of `inputs_len` and `work_len`.
 pub(super) fn convolve(block: &Block<'_>, weights: &[f32], inputs: &mut [f32], work: &mut [f32]) {
     let tiling = block.tiling;
-    transform_inputs(block, 0..tiling.inner(), Shared::new(inputs), work);
+    transform_inputs(block, 0..tiling.inner(), Parts::of(inputs), work);
     let chunk = block.panels_at_once();
     for first in (0..tiling.panels()).step_by(chunk) {
         let panels = first..(first + chunk).min(tiling.panels());
@@ -89,14 +89,14 @@ pub(super) fn convolve(block: &Block<'_>, weights: &[f32], inputs: &mut [f32], w
 
 dispatch! {
     /// Transforms some terms of the inputs to (frequencies, columns, inner, COLUMNS), whose terms only it may hold.
-    pub(super) fn transform_inputs(block: &Block<'_>, terms: Range<usize>, inputs: Shared<'_>, work: &mut [f32]) = transform_inputs_body
+    pub(super) fn transform_inputs(block: &Block<'_>, terms: Range<usize>, inputs: Parts<'_, f32>, work: &mut [f32]) = transform_inputs_body
 }
 
 #[inline(always)]
 fn transform_inputs_body<const FMA: bool>(
     block: &Block<'_>,
     terms: Range<usize>,
-    inputs: Shared<'_>,
+    inputs: Parts<'_, f32>,
     work: &mut [f32],
 ) {
     let tiling = block.tiling;
@@ -213,7 +213,7 @@ fn transform_line<const FMA: bool>(
     rows: &[f32],
     inner: usize,
     tile: usize,
-    inputs: Shared<'_>,
+    inputs: Parts<'_, f32>,
 ) {
     let size = block.phase();
     for first in (0..block.across()).step_by(LANES) {
@@ -252,7 +252,7 @@ fn transform_line<const FMA: bool>(
 
 /// Writes neighbouring tiles of a term.
 #[inline(always)]
-fn put<const N: usize>(inputs: Shared<'_>, start: usize, lanes: &[f32; N]) {
+fn put<const N: usize>(inputs: Parts<'_, f32>, start: usize, lanes: &[f32; N]) {
     // SAFETY: of all threads, only this one has the term that these belong to.
     unsafe { inputs.part(start, N) }.copy_from_slice(lanes);
 }

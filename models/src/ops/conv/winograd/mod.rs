@@ -24,11 +24,13 @@ use super::{
     direct::Write,
     gemm::{COLUMNS, ROWS},
     geometry::Sizes,
-    scratch::{self, Shared},
     walk::Walk,
     weights::Weights,
 };
-use crate::ops::simd::dispatch;
+use crate::ops::{
+    shared::{Parts, with_scratch},
+    simd::dispatch,
+};
 
 /// Transformed inputs that a core holds at a time: about half of a second-level cache of 512 KB.
 const INPUTS: usize = 80 * 1024;
@@ -143,7 +145,7 @@ pub(super) fn convolve(
     source: &[f32],
     weights: Weights<'_>,
     bias: Option<&[f32]>,
-    to: Shared<'_>,
+    to: Parts<'_, f32>,
     write: Write,
 ) {
     let tiling = Tiling::new(walk, weights.sources, weights.rows);
@@ -163,7 +165,7 @@ pub(super) fn convolve(
     if few {
         return convolve_few(&block(0), &weights);
     }
-    scratch::with(tiling.panels() * tiling.panel(), |transformed| {
+    with_scratch(tiling.panels() * tiling.panel(), |transformed| {
         transformed
             .par_chunks_exact_mut(tiling.panel())
             .enumerate()
@@ -172,8 +174,8 @@ pub(super) fn convolve(
             });
         (0..tiling.lines.div_ceil(lines)).into_par_iter().for_each(|at| {
             let block = block(at);
-            scratch::with(block.inputs_len(), |inputs| {
-                scratch::with(block.work_len(block.panels_at_once()), |work| {
+            with_scratch(block.inputs_len(), |inputs| {
+                with_scratch(block.work_len(block.panels_at_once()), |work| {
                     block::convolve(&block, transformed, inputs, work);
                 });
             });
@@ -187,7 +189,7 @@ fn convolve_deep(
     source: &[f32],
     weights: &Weights<'_>,
     bias: Option<&[f32]>,
-    to: Shared<'_>,
+    to: Parts<'_, f32>,
     write: Write,
 ) {
     let slices = tiling.slices();
@@ -204,7 +206,7 @@ fn convolve_deep(
         i * lines..(i + 1) * lines
     };
     let chunk = (tiling.panels() / TASKS).clamp(1, 4).max(tiling.panels().min(2));
-    scratch::with(tiling.panels() * tiling.panel(), |transformed| {
+    with_scratch(tiling.panels() * tiling.panel(), |transformed| {
         transformed
             .par_chunks_exact_mut(tiling.panel())
             .enumerate()
@@ -212,14 +214,14 @@ fn convolve_deep(
         for i in 0..tiling.walk.batch {
             let from = block(&slices, sample(&slices, i));
             let to = block(tiling, sample(tiling, i));
-            scratch::with(from.inputs_len(), |inputs| {
+            with_scratch(from.inputs_len(), |inputs| {
                 transform_all(&from, inputs);
                 (0..tiling.panels().div_ceil(chunk))
                     .into_par_iter()
                     .for_each(|task| {
                         let panels = task * chunk..((task + 1) * chunk).min(tiling.panels());
                         let weights = &transformed[panels.start * tiling.panel()..];
-                        scratch::with(to.work_len(chunk), |work| {
+                        with_scratch(to.work_len(chunk), |work| {
                             multiply::multiply_deep(&to, &from, panels.len(), weights, inputs, work);
                             block::transform_outputs(&to, panels, work);
                         });
@@ -231,10 +233,10 @@ fn convolve_deep(
 
 /// Transforms all terms of a block.
 fn transform_all(block: &Block<'_>, inputs: &mut [f32]) {
-    let (shared, inner) = (Shared::new(inputs), block.tiling.inner());
+    let (shared, inner) = (Parts::of(inputs), block.tiling.inner());
     (0..inner.div_ceil(TERMS)).into_par_iter().for_each(|task| {
         let terms = task * TERMS..((task + 1) * TERMS).min(inner);
-        scratch::with(block.work_len(0), |work| {
+        with_scratch(block.work_len(0), |work| {
             block::transform_inputs(block, terms, shared, work)
         });
     });
@@ -244,17 +246,17 @@ fn transform_all(block: &Block<'_>, inputs: &mut [f32]) {
 fn convolve_few(block: &Block<'_>, weights: &Weights<'_>) {
     let tiling = block.tiling;
     let chunk = (tiling.panels() / TASKS).clamp(1, 4);
-    scratch::with(block.inputs_len(), |inputs| {
+    with_scratch(block.inputs_len(), |inputs| {
         transform_all(block, inputs);
         (0..tiling.panels().div_ceil(chunk))
             .into_par_iter()
             .for_each(|task| {
                 let panels = task * chunk..((task + 1) * chunk).min(tiling.panels());
-                scratch::with(chunk * tiling.panel(), |transformed| {
+                with_scratch(chunk * tiling.panel(), |transformed| {
                     for (panel, to) in panels.clone().zip(transformed.chunks_exact_mut(tiling.panel())) {
                         transform_weights(tiling, weights, panel, to);
                     }
-                    scratch::with(block.work_len(chunk), |work| {
+                    with_scratch(block.work_len(chunk), |work| {
                         multiply::multiply(block, panels.len(), transformed, inputs, work);
                         block::transform_outputs(block, panels, work);
                     });
