@@ -27,25 +27,86 @@ impl<'a, T> Parts<'a, T> {
     ///
     /// # Safety
     /// As long as this part is held, no other part that overlaps it may be.
-    #[allow(clippy::mut_from_ref)] // what the promise above is about
-    pub unsafe fn take(&self, range: Range<usize>) -> &mut [T] {
-        assert!(range.start <= range.end && range.end <= self.len);
-        // SAFETY: inside the list, which is borrowed for 'a; alone by the caller's promise.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
+    pub unsafe fn take(&self, range: Range<usize>) -> &'a mut [T] {
+        // SAFETY: by the caller's promise.
+        unsafe { self.part(range.start, range.len()) }
+    }
+
+    /// Asks for the number at `at`, which will be written soon, if there is such a number.
+    #[inline(always)]
+    pub fn fetch(&self, at: usize) {
+        #[cfg(target_arch = "x86_64")]
+        if at < self.len {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            // SAFETY: inside the slice; the instruction reads nothing, and every processor of this kind has it.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(self.start.add(at).cast_const().cast()) };
+        }
+    }
+
+    /// `len` numbers from `from` on.
+    ///
+    /// # Safety
+    /// No other part that is alive may overlap this one.
+    #[inline(always)]
+    pub unsafe fn part(&self, from: usize, len: usize) -> &'a mut [T] {
+        assert!(
+            from <= self.len && len <= self.len - from,
+            "a part beyond its whole"
+        );
+        // SAFETY: inside the slice it was made of, which is borrowed for 'a; the caller rules out overlap.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(from), len) }
     }
 }
 
-/// Lends numbers of whatever value, kept by the thread from one call to the next.
-pub(crate) fn with_scratch<R>(len: usize, run: impl FnOnce(&mut [f32]) -> R) -> R {
-    thread_local! {
-        // One list for each call that this thread is in the middle of.
-        static KEPT: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
+impl<T> Clone for Parts<'_, T> {
+    fn clone(&self) -> Self {
+        *self
     }
-    let mut list = KEPT.with_borrow_mut(|kept| kept.pop()).unwrap_or_default();
-    if list.len() < len {
-        list.resize(len, 0.0);
+}
+impl<T> Copy for Parts<'_, T> {}
+
+thread_local! {
+    /// Buffers that nobody holds at the moment.
+    static FREE: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Numbers in a cache line.
+const LINE: usize = 16;
+
+/// Calls `work` with `len` numbers of any value, aligned to a cache line; the memory is kept for the next call.
+pub(crate) fn with_scratch<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
+    let needed = len + LINE;
+    let mut buffer = FREE.with_borrow_mut(|free| {
+        // The smallest that is large enough, or else the largest, which then grows.
+        let fits = (0..free.len())
+            .filter(|i| free[*i].len() >= needed)
+            .min_by_key(|i| free[*i].len());
+        match fits.or_else(|| (0..free.len()).max_by_key(|i| free[*i].len())) {
+            Some(i) => free.swap_remove(i),
+            None => Vec::new(),
+        }
+    });
+    if buffer.len() < needed {
+        buffer.resize(needed, 0.0);
     }
-    let result = run(&mut list[..len]);
-    KEPT.with_borrow_mut(|kept| kept.push(list));
+    let start = buffer.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
+    let result = work(&mut buffer[start..start + len]);
+    FREE.with_borrow_mut(|free| free.push(buffer));
     result
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn scratch_is_aligned_and_nests() {
+        for len in [0, 1, 100] {
+            super::with_scratch(len, |a| {
+                assert_eq!(a.len(), len);
+                assert_eq!(a.as_ptr() as usize % 64, 0);
+                a.fill(1.0);
+                super::with_scratch(2 * len, |b| b.fill(2.0));
+                assert!(a.iter().all(|v| *v == 1.0));
+            });
+        }
+    }
 }

@@ -5,10 +5,12 @@ use rayon::prelude::*;
 use super::{
     gemm::{COLUMNS, ROWS, Tile, multiply},
     geometry::{Padding, Sizes},
-    scratch::{self, Shared},
     shuffle::{LANES, lines_last},
 };
-use crate::ops::simd::dispatch;
+use crate::ops::{
+    shared::{Parts, with_scratch},
+    simd::dispatch,
+};
 
 /// Channels of a task.
 const CHANNELS: usize = 4 * COLUMNS;
@@ -23,7 +25,7 @@ const SHARE: usize = 512;
 /// Adds the gradient of the weights to `dw`. How the sums are divided depends on the sizes alone.
 pub(super) fn correlate(x: &[f32], dy: &[f32], sizes: &Sizes, dw: &mut [f32]) {
     if sizes.geometry.groups > 1 {
-        let dw = Shared::new(dw);
+        let dw = Parts::of(dw);
         (0..sizes.outputs)
             .into_par_iter()
             .for_each(|o| correlate_alone(x, dy, sizes, o, dw));
@@ -37,7 +39,7 @@ pub(super) fn correlate(x: &[f32], dy: &[f32], sizes: &Sizes, dw: &mut [f32]) {
         .max(1);
     let taps = sizes.geometry.taps();
     let size = taps * sizes.outputs.div_ceil(ROWS) * ROWS * CHANNELS;
-    scratch::with(groups * tasks * size, |sums| {
+    with_scratch(groups * tasks * size, |sums| {
         sums.par_chunks_exact_mut(size)
             .enumerate()
             .for_each(|(task, sums)| {
@@ -51,8 +53,8 @@ pub(super) fn correlate(x: &[f32], dy: &[f32], sizes: &Sizes, dw: &mut [f32]) {
                     first: task * CHANNELS,
                     share: share(group)..share(group + 1),
                 };
-                scratch::with(task.chunk() * lines.padded() * COLUMNS, |field| {
-                    scratch::with(task.chunk() * lines.width * lines.outputs(), |last| {
+                with_scratch(task.chunk() * lines.padded() * COLUMNS, |field| {
+                    with_scratch(task.chunk() * lines.width * lines.outputs(), |last| {
                         correlate_task(&task, field, last, sums);
                     });
                 });
@@ -257,7 +259,7 @@ fn met(sizes: &Sizes, axis: usize, position: usize, tap: usize) -> Option<usize>
 }
 
 /// The gradient of one output's weights, where an output sees few channels.
-fn correlate_alone(x: &[f32], dy: &[f32], sizes: &Sizes, output: usize, dw: Shared<'_>) {
+fn correlate_alone(x: &[f32], dy: &[f32], sizes: &Sizes, output: usize, dw: Parts<'_, f32>) {
     let g = &sizes.geometry;
     let channels = sizes.channels / g.groups;
     let first = output / (sizes.outputs / g.groups) * channels;

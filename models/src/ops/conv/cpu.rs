@@ -1,16 +1,17 @@
 //! Convolve on the processor, forward and back.
 
+use crate::ops::shared::{Parts, with_scratch};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
 use super::{
     correlate::correlate,
-    direct::{self, Weights, Write},
+    direct::{self, Write},
     few,
     geometry::{Padding, Sizes},
-    scratch::{self, Shared},
     walk::Walk,
+    weights::Weights,
     winograd,
 };
 
@@ -34,7 +35,7 @@ const STRETCH: usize = 1024;
 /// The convolution of `x` (batch, channels, D, H, W) with `weight` (outputs, channels / groups, sides), into `y`.
 pub(crate) fn forward(x: &[f32], weight: &[f32], bias: Option<&[f32]>, sizes: &Sizes, y: &mut [f32]) {
     let (walk, weights) = (Walk::forward(sizes), Weights::forward(weight, sizes));
-    run(sizes, walk, x, weights, bias, Shared::new(y), Write::Over);
+    run(sizes, walk, x, weights, bias, Parts::of(y), Write::Over);
 }
 
 /// Convolves along a walk in the way that is fastest.
@@ -44,7 +45,7 @@ fn run(
     source: &[f32],
     weights: Weights<'_>,
     bias: Option<&[f32]>,
-    to: Shared<'_>,
+    to: Parts<'_, f32>,
     write: Write,
 ) {
     let convolve = if winograd::suits(sizes) && !exact() {
@@ -73,7 +74,7 @@ pub(crate) fn backward_input(
     if sizes.geometry.padding == Padding::Circular && !whole {
         return backward_bordered(dy, weight, bias, sizes, dx, write);
     }
-    let dx = Shared::new(dx);
+    let dx = Parts::of(dx);
     for phase in 0..stride.iter().product() {
         let [_, h, w] = stride;
         let walk = Walk::backward(sizes, [phase / (h * w), phase / w % h, phase % w]);
@@ -98,7 +99,7 @@ fn backward_bordered(
     bordered.geometry.padding = Padding::Zeros;
     let volume = |e: [usize; 3]| e.iter().product::<usize>();
     let (inside, all) = (volume(sizes.input), volume(bordered.input));
-    scratch::with(sizes.batch * sizes.channels * all, |field| {
+    with_scratch(sizes.batch * sizes.channels * all, |field| {
         backward_input(dy, weight, None, &bordered, field, false);
         dx.par_chunks_exact_mut(inside)
             .zip(field.par_chunks_exact(all))
@@ -417,6 +418,20 @@ mod tests {
                 9,
                 [5, 9, 10],
                 geometry([3; 3], [1; 3], [1; 3], padding, 1),
+            ));
+            cases.push(Case::new(
+                2,
+                9,
+                11,
+                [3, 14, 16],
+                geometry([3; 3], [1; 3], [1; 3], padding, 1),
+            ));
+            cases.push(Case::new(
+                1,
+                8,
+                8,
+                [4, 16, 15],
+                geometry([2, 3, 3], [1; 3], [0, 1, 1], padding, 1),
             ));
             cases.push(Case::new(
                 1,

@@ -6,12 +6,14 @@ use rayon::prelude::*;
 
 use super::{
     gemm::{COLUMNS, ROWS, Tile, multiply_packed},
-    geometry::Sizes,
-    scratch::{self, Shared},
     shuffle::fetch,
     walk::{List, Segment, Walk},
+    weights::{TAPS, Weights},
 };
-use crate::ops::simd::dispatch;
+use crate::ops::{
+    shared::{Parts, with_scratch},
+    simd::dispatch,
+};
 
 /// Numbers of packed patches that a core holds at a time: half of a second-level cache of 512 KB.
 const PATCHES: usize = 64 * 1024;
@@ -20,89 +22,10 @@ const PANELS: usize = 8;
 /// Terms of a sum that are packed and multiplied at a time: the block of patches then takes a quarter of a
 /// second-level cache.
 const TERMS: usize = 256;
-/// Taps that stand together for each source: most of them meet the same line.
-const TAPS: usize = 4;
 /// How many sources ahead numbers are asked for.
 const AHEAD: usize = 8;
 /// Fewer blocks of positions than this, and the outputs are divided as well.
 const TASKS: usize = 16;
-
-/// Weights, as one direction of a convolution sees them: rows by sources by the taps of a walk.
-#[derive(Clone, Copy)]
-pub(super) struct Weights<'a> {
-    pub values: &'a [f32],
-    kernel: [usize; 3],
-    groups: usize,
-    /// Rows and sources of a group, and how far apart the weights of neighbours are.
-    pub rows: usize,
-    pub row_step: usize,
-    pub sources: usize,
-    pub source_step: usize,
-}
-
-impl<'a> Weights<'a> {
-    /// From channels to outputs.
-    pub(super) fn forward(values: &'a [f32], sizes: &Sizes) -> Self {
-        let (groups, taps) = (sizes.geometry.groups, sizes.geometry.taps());
-        let (rows, sources) = (sizes.outputs / groups, sizes.channels / groups);
-        Self {
-            values,
-            kernel: sizes.geometry.kernel,
-            groups,
-            rows,
-            row_step: sources * taps,
-            sources,
-            source_step: taps,
-        }
-    }
-
-    /// From outputs to channels.
-    pub(super) fn backward(values: &'a [f32], sizes: &Sizes) -> Self {
-        let forward = Self::forward(values, sizes);
-        Self {
-            rows: forward.sources,
-            row_step: forward.source_step,
-            sources: forward.rows,
-            source_step: forward.row_step,
-            ..forward
-        }
-    }
-
-    /// Panels of a group.
-    fn panels(&self) -> usize {
-        self.rows.div_ceil(ROWS)
-    }
-
-    /// Packs to (groups, panels, `TAPS`es of taps of the walk, sources, taps, ROWS), zeros filling the last panel.
-    fn pack(&self, walk: &Walk, packed: &mut [f32]) {
-        let taps = walk.taps();
-        let size = taps * self.sources * ROWS;
-        packed
-            .par_chunks_exact_mut(size.max(1))
-            .enumerate()
-            .for_each(|(p, packed)| {
-                let (group, first) = (p / self.panels(), p % self.panels() * ROWS);
-                let values =
-                    &self.values[group * self.rows * self.sources * self.kernel.iter().product::<usize>()..];
-                if first + ROWS > self.rows {
-                    packed.fill(0.0);
-                }
-                let there = ROWS.min(self.rows - first);
-                let start = first * self.row_step;
-                for (i, packed) in packed.chunks_mut(TAPS * self.sources * ROWS).enumerate() {
-                    let count = packed.len() / (self.sources * ROWS);
-                    for (term, packed) in packed.as_chunks_mut::<ROWS>().0.iter_mut().enumerate() {
-                        let (s, tap) = (term / count, i * TAPS + term % count);
-                        let place = walk.in_kernel(tap, self.kernel);
-                        let from = &values[start + s * self.source_step + place..];
-                        for (i, to) in packed.iter_mut().enumerate().take(there) {
-                            *to = from[i * self.row_step];
-                        }
-                    }
-                }
-            });
-    }
-}
 
 /// What happens to the numbers that are already there.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -125,7 +48,7 @@ struct Product<'a> {
     weights: Weights<'a>,
     packed: &'a [f32],
     bias: Option<&'a [f32]>,
-    to: Shared<'a>,
+    to: Parts<'a, f32>,
     write: Write,
 }
 
@@ -150,12 +73,12 @@ pub(super) fn convolve(
     source: &[f32],
     weights: Weights<'_>,
     bias: Option<&[f32]>,
-    to: Shared<'_>,
+    to: Parts<'_, f32>,
     write: Write,
 ) {
     let inner = walk.taps() * weights.sources;
     let panels = (walk.batch * walk.positions()).div_ceil(COLUMNS);
-    scratch::with(weights.groups * weights.panels() * inner * ROWS, |packed| {
+    with_scratch(weights.groups * weights.panels() * inner * ROWS, |packed| {
         weights.pack(&walk, packed);
         let product = Product {
             walk,
@@ -185,8 +108,8 @@ pub(super) fn convolve(
                 } else {
                     0
                 };
-                scratch::with(sums, |sums| {
-                    scratch::with(block * product.panel(), |patches| {
+                with_scratch(sums, |sums| {
+                    with_scratch(block * product.panel(), |patches| {
                         product_block(&product, group, rows, columns, patches, sums);
                     });
                 });

@@ -7,11 +7,12 @@ use rayon::prelude::*;
 
 use super::{
     correlate::correlate,
-    direct::{self, Weights, Write},
+    direct::{self, Write},
     geometry::{Geometry, Sizes},
-    scratch::{self, Shared},
     walk::Walk,
+    weights::Weights,
 };
+use crate::ops::shared::{Parts, with_scratch};
 
 /// Fewer channels than this are few, and no fewer are many.
 const FEW: usize = 8;
@@ -41,23 +42,23 @@ pub(super) fn convolve(
     source: &[f32],
     weights: Weights<'_>,
     bias: Option<&[f32]>,
-    to: Shared<'_>,
+    to: Parts<'_, f32>,
     write: Write,
 ) {
     let (rows, sources, taps) = (weights.rows, weights.sources, walk.taps());
     let (planes, volume) = (rows * taps, walk.source());
     let once = samples(planes * volume, walk.batch);
-    scratch::with(planes * sources, |pointwise| {
+    with_scratch(planes * sources, |pointwise| {
         for (i, to) in pointwise.iter_mut().enumerate() {
             let (row, tap, s) = (i / (taps * sources), i / sources % taps, i % sources);
             // Strides are one: all taps are met, in their order.
             *to = weights.values[row * weights.row_step + s * weights.source_step + tap];
         }
-        scratch::with(once * planes * volume, |products| {
+        with_scratch(once * planes * volume, |products| {
             for first in (0..walk.batch).step_by(once) {
                 let batch = once.min(walk.batch - first);
                 let sizes = flat(batch, sources, planes, walk.axes.map(|a| a.source));
-                let (over, source) = (Shared::new(products), &source[first * sources * volume..]);
+                let (over, source) = (Parts::of(products), &source[first * sources * volume..]);
                 let weights = Weights::forward(pointwise, &sizes);
                 direct::convolve(Walk::forward(&sizes), source, weights, None, over, Write::Over);
                 sum_planes(
@@ -81,7 +82,7 @@ fn sum_planes(
     channels: std::ops::Range<usize>,
     planes: &[f32],
     begin: &(dyn Fn(usize, f32) -> f32 + Sync),
-    to: Shared<'_>,
+    to: Parts<'_, f32>,
 ) {
     let (taps, volume) = (walk.taps(), walk.source());
     let [depth, height, width] = walk.axes.map(|a| a.positions);
@@ -116,7 +117,7 @@ pub(super) fn correlate_few(x: &[f32], dy: &[f32], sizes: &Sizes, dw: &mut [f32]
     if !(suits(sizes, channels, outputs) && turns) {
         return false;
     }
-    scratch::with(dw.len(), |turned| {
+    with_scratch(dw.len(), |turned| {
         turned.fill(0.0);
         correlate_planes(
             Walk::backward(sizes, [0; 3]),
@@ -138,7 +139,7 @@ fn correlate_planes(walk: Walk, few: (&[f32], usize), many: (&[f32], usize), dw:
     let [_, height, width] = walk.axes.map(|a| a.positions);
     let planes = few.1 * taps;
     let once = samples(planes * positions, walk.batch);
-    scratch::with(once * planes * positions, |moved| {
+    with_scratch(once * planes * positions, |moved| {
         for first in (0..walk.batch).step_by(once) {
             let batch = once.min(walk.batch - first);
             let moved = &mut moved[..batch * planes * positions];

@@ -7,9 +7,9 @@ mod direct;
 mod few;
 mod gemm;
 pub mod geometry;
-mod scratch;
 mod shuffle;
 mod walk;
+mod weights;
 mod winograd;
 
 pub use composed::{Kept, composed, composed_transposed};

@@ -4,15 +4,16 @@ use std::ops::Range;
 
 use super::{
     Tiling,
+    multiply::multiply,
     transform::{self, FREQUENCIES, Four, LANES, OUT, SIDE, Six},
 };
 use crate::ops::{
     conv::{
         direct::Write,
-        gemm::{COLUMNS, ROWS, multiply_packed},
-        scratch::Shared,
+        gemm::{COLUMNS, ROWS},
         shuffle::split_in_four,
     },
+    shared::Parts,
     simd::dispatch,
 };
 
@@ -22,7 +23,7 @@ pub(super) struct Block<'a> {
     pub lines: Range<usize>,
     pub source: &'a [f32],
     pub bias: Option<&'a [f32]>,
-    pub to: Shared<'a>,
+    pub to: Parts<'a, f32>,
     pub write: Write,
 }
 
@@ -33,11 +34,11 @@ impl Block<'_> {
     fn tiles(&self) -> usize {
         self.lines.len() * self.across()
     }
-    fn columns(&self) -> usize {
+    pub(super) fn columns(&self) -> usize {
         self.tiles().div_ceil(COLUMNS)
     }
     /// Numbers from one frequency of the transformed inputs to the next; see `Tiling::weight_step`.
-    fn input_step(&self) -> usize {
+    pub(super) fn input_step(&self) -> usize {
         self.columns() * self.tiling.inner() * COLUMNS + COLUMNS
     }
     pub(super) fn inputs_len(&self) -> usize {
@@ -49,7 +50,7 @@ impl Block<'_> {
         (super::PRODUCTS / panel).clamp(1, self.tiling.panels())
     }
     /// Numbers from one frequency of the products of some panels to the next.
-    fn product_step(&self, panels: usize) -> usize {
+    pub(super) fn product_step(&self, panels: usize) -> usize {
         panels * self.columns() * COLUMNS * ROWS + COLUMNS
     }
     /// Where a tile of a term is, at the first frequency.
@@ -71,7 +72,7 @@ impl Block<'_> {
 /// Convolves a block, in working memory of `inputs_len` and `work_len`.
 pub(super) fn convolve(block: &Block<'_>, weights: &[f32], inputs: &mut [f32], work: &mut [f32]) {
     let tiling = block.tiling;
-    transform_inputs(block, 0..tiling.inner(), Shared::new(inputs), work);
+    transform_inputs(block, 0..tiling.inner(), Parts::of(inputs), work);
     let chunk = block.panels_at_once();
     for first in (0..tiling.panels()).step_by(chunk) {
         let panels = first..(first + chunk).min(tiling.panels());
@@ -88,14 +89,14 @@ pub(super) fn convolve(block: &Block<'_>, weights: &[f32], inputs: &mut [f32], w
 
 dispatch! {
     /// Transforms some terms of the inputs to (frequencies, columns, inner, COLUMNS), whose terms only it may hold.
-    pub(super) fn transform_inputs(block: &Block<'_>, terms: Range<usize>, inputs: Shared<'_>, work: &mut [f32]) = transform_inputs_body
+    pub(super) fn transform_inputs(block: &Block<'_>, terms: Range<usize>, inputs: Parts<'_, f32>, work: &mut [f32]) = transform_inputs_body
 }
 
 #[inline(always)]
 fn transform_inputs_body<const FMA: bool>(
     block: &Block<'_>,
     terms: Range<usize>,
-    inputs: Shared<'_>,
+    inputs: Parts<'_, f32>,
     work: &mut [f32],
 ) {
     let tiling = block.tiling;
@@ -212,7 +213,7 @@ fn transform_line<const FMA: bool>(
     rows: &[f32],
     inner: usize,
     tile: usize,
-    inputs: Shared<'_>,
+    inputs: Parts<'_, f32>,
 ) {
     let size = block.phase();
     for first in (0..block.across()).step_by(LANES) {
@@ -251,40 +252,9 @@ fn transform_line<const FMA: bool>(
 
 /// Writes neighbouring tiles of a term.
 #[inline(always)]
-fn put<const N: usize>(inputs: Shared<'_>, start: usize, lanes: &[f32; N]) {
+fn put<const N: usize>(inputs: Parts<'_, f32>, start: usize, lanes: &[f32; N]) {
     // SAFETY: of all threads, only this one has the term that these belong to.
     unsafe { inputs.part(start, N) }.copy_from_slice(lanes);
-}
-
-dispatch! {
-    /// Multiplies panels of weights with all inputs, to (frequencies, panels, ROWS, columns).
-    pub(super) fn multiply(block: &Block<'_>, panels: usize, weights: &[f32], inputs: &[f32], work: &mut [f32]) = multiply_body
-}
-
-#[inline(always)]
-fn multiply_body<const FMA: bool>(
-    block: &Block<'_>,
-    panels: usize,
-    weights: &[f32],
-    inputs: &[f32],
-    work: &mut [f32],
-) {
-    let tiling = block.tiling;
-    let (a_size, b_size) = (tiling.inner() * ROWS, tiling.inner() * COLUMNS);
-    let width = block.columns() * COLUMNS;
-    for f in 0..FREQUENCIES {
-        let inputs = &inputs[f * block.input_step()..][..block.columns() * b_size];
-        let products = &mut work[f * block.product_step(panels)..];
-        for panel in 0..panels {
-            let a = &weights[panel * tiling.panel() + f * tiling.weight_step()..][..a_size];
-            for (column, b) in inputs.chunks_exact(b_size).enumerate() {
-                let tile = multiply_packed::<FMA>([[0.0; COLUMNS]; ROWS], a, b);
-                for (r, row) in tile.iter().enumerate() {
-                    products[(panel * ROWS + r) * width + column * COLUMNS..][..COLUMNS].copy_from_slice(row);
-                }
-            }
-        }
-    }
 }
 
 dispatch! {

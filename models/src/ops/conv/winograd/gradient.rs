@@ -12,10 +12,10 @@ use crate::ops::{
     conv::{
         gemm::{COLUMNS, ROWS, Tile, multiply},
         geometry::Sizes,
-        scratch,
         shuffle::lines_last,
         walk::Walk,
     },
+    shared::with_scratch,
     simd::dispatch,
 };
 
@@ -38,7 +38,7 @@ pub(in super::super) fn correlate(x: &[f32], dy: &[f32], sizes: &Sizes, dw: &mut
         .min(tiling.lines * tiling.tiles[1] / SHARE)
         .max(1);
     let size = FREQUENCIES * tiling.panels() * ROWS * CHANNELS;
-    scratch::with(groups * tasks * size, |sums| {
+    with_scratch(groups * tasks * size, |sums| {
         sums.par_chunks_exact_mut(size.max(1))
             .enumerate()
             .for_each(|(task, sums)| {
@@ -53,8 +53,8 @@ pub(in super::super) fn correlate(x: &[f32], dy: &[f32], sizes: &Sizes, dw: &mut
                     channels: first..sizes.channels.min(first + CHANNELS),
                     lines: share(group)..share(group + 1),
                 };
-                scratch::with(task.transformed_len(), |work| {
-                    scratch::with(task.field_len(), |field| sum_tiles(&task, work, field, sums));
+                with_scratch(task.transformed_len(), |work| {
+                    with_scratch(task.field_len(), |field| sum_tiles(&task, work, field, sums));
                 });
             });
         let sums = Sums {

@@ -9,6 +9,7 @@
 
 mod block;
 mod gradient;
+mod multiply;
 mod transform;
 
 use rayon::prelude::*;
@@ -20,13 +21,16 @@ use self::{
     transform::{FREQUENCIES, LANES, OUT},
 };
 use super::{
-    direct::{Weights, Write},
+    direct::Write,
     gemm::{COLUMNS, ROWS},
     geometry::Sizes,
-    scratch::{self, Shared},
     walk::Walk,
+    weights::Weights,
 };
-use crate::ops::simd::dispatch;
+use crate::ops::{
+    shared::{Parts, with_scratch},
+    simd::dispatch,
+};
 
 /// Transformed inputs that a core holds at a time: about half of a second-level cache of 512 KB.
 const INPUTS: usize = 80 * 1024;
@@ -37,6 +41,8 @@ const PRODUCTS: usize = 32 * 1024;
 /// written to memory for so few.
 const FEW_TILES: usize = 128;
 const MANY_WEIGHTS: usize = 1 << 20;
+/// Transformed inputs of a sample that are held for all depths of a kernel, at most: 64 MB.
+const SAMPLE: usize = 1 << 24;
 /// Tasks to divide outputs into, at least.
 const TASKS: usize = 8;
 /// Terms that a task transforms.
@@ -106,6 +112,20 @@ impl Tiling {
             line % self.tiles[0],
         ]
     }
+    /// Whether several depths of the kernel meet the same tiles, and slices are whole columns of tiles.
+    fn deep(&self) -> bool {
+        let (depth, slice) = (&self.walk.axes[0], self.tiles[0] * self.tiles[1]);
+        let held = FREQUENCIES * self.sources * depth.source * slice;
+        depth.taps > 1 && slice.is_multiple_of(COLUMNS) && held <= SAMPLE
+    }
+    /// The tiling of the source itself, slice by slice.
+    fn slices(&self) -> Self {
+        let mut walk = self.walk;
+        let depth = &mut walk.axes[0];
+        (depth.positions, depth.extent, depth.taps) = (depth.source, depth.source, 1);
+        (depth.offset, depth.first, depth.every) = (0, 0, 1);
+        Self::new(walk, self.sources, self.rows)
+    }
     /// Lines of tiles whose inputs fill `INPUTS`, such that little of the last panel is empty.
     fn lines_at_once(&self) -> usize {
         let most = (INPUTS / (FREQUENCIES * self.inner())).clamp(COLUMNS, 4 * COLUMNS);
@@ -125,10 +145,13 @@ pub(super) fn convolve(
     source: &[f32],
     weights: Weights<'_>,
     bias: Option<&[f32]>,
-    to: Shared<'_>,
+    to: Parts<'_, f32>,
     write: Write,
 ) {
     let tiling = Tiling::new(walk, weights.sources, weights.rows);
+    if tiling.deep() {
+        return convolve_deep(&tiling, source, &weights, bias, to, write);
+    }
     let few = tiling.lines * tiling.tiles[1] <= FEW_TILES && tiling.panels() * tiling.panel() > MANY_WEIGHTS;
     let lines = if few { tiling.lines } else { tiling.lines_at_once() };
     let block = |at: usize| Block {
@@ -142,7 +165,7 @@ pub(super) fn convolve(
     if few {
         return convolve_few(&block(0), &weights);
     }
-    scratch::with(tiling.panels() * tiling.panel(), |transformed| {
+    with_scratch(tiling.panels() * tiling.panel(), |transformed| {
         transformed
             .par_chunks_exact_mut(tiling.panel())
             .enumerate()
@@ -151,11 +174,70 @@ pub(super) fn convolve(
             });
         (0..tiling.lines.div_ceil(lines)).into_par_iter().for_each(|at| {
             let block = block(at);
-            scratch::with(block.inputs_len(), |inputs| {
-                scratch::with(block.work_len(block.panels_at_once()), |work| {
+            with_scratch(block.inputs_len(), |inputs| {
+                with_scratch(block.work_len(block.panels_at_once()), |work| {
                     block::convolve(&block, transformed, inputs, work);
                 });
             });
+        });
+    });
+}
+
+/// Convolves with a deep kernel, sample by sample: each slice is transformed once for all depths that meet it.
+fn convolve_deep(
+    tiling: &Tiling,
+    source: &[f32],
+    weights: &Weights<'_>,
+    bias: Option<&[f32]>,
+    to: Parts<'_, f32>,
+    write: Write,
+) {
+    let slices = tiling.slices();
+    let block = |tiling, lines| Block {
+        tiling,
+        lines,
+        source,
+        bias,
+        to,
+        write,
+    };
+    let sample = |tiling: &Tiling, i: usize| {
+        let lines = tiling.lines / tiling.walk.batch;
+        i * lines..(i + 1) * lines
+    };
+    let chunk = (tiling.panels() / TASKS).clamp(1, 4).max(tiling.panels().min(2));
+    with_scratch(tiling.panels() * tiling.panel(), |transformed| {
+        transformed
+            .par_chunks_exact_mut(tiling.panel())
+            .enumerate()
+            .for_each(|(panel, to)| transform_weights(tiling, weights, panel, to));
+        for i in 0..tiling.walk.batch {
+            let from = block(&slices, sample(&slices, i));
+            let to = block(tiling, sample(tiling, i));
+            with_scratch(from.inputs_len(), |inputs| {
+                transform_all(&from, inputs);
+                (0..tiling.panels().div_ceil(chunk))
+                    .into_par_iter()
+                    .for_each(|task| {
+                        let panels = task * chunk..((task + 1) * chunk).min(tiling.panels());
+                        let weights = &transformed[panels.start * tiling.panel()..];
+                        with_scratch(to.work_len(chunk), |work| {
+                            multiply::multiply_deep(&to, &from, panels.len(), weights, inputs, work);
+                            block::transform_outputs(&to, panels, work);
+                        });
+                    });
+            });
+        }
+    });
+}
+
+/// Transforms all terms of a block.
+fn transform_all(block: &Block<'_>, inputs: &mut [f32]) {
+    let (shared, inner) = (Parts::of(inputs), block.tiling.inner());
+    (0..inner.div_ceil(TERMS)).into_par_iter().for_each(|task| {
+        let terms = task * TERMS..((task + 1) * TERMS).min(inner);
+        with_scratch(block.work_len(0), |work| {
+            block::transform_inputs(block, terms, shared, work)
         });
     });
 }
@@ -164,26 +246,18 @@ pub(super) fn convolve(
 fn convolve_few(block: &Block<'_>, weights: &Weights<'_>) {
     let tiling = block.tiling;
     let chunk = (tiling.panels() / TASKS).clamp(1, 4);
-    scratch::with(block.inputs_len(), |inputs| {
-        let shared = Shared::new(inputs);
-        (0..tiling.inner().div_ceil(TERMS))
-            .into_par_iter()
-            .for_each(|task| {
-                let terms = task * TERMS..((task + 1) * TERMS).min(tiling.inner());
-                scratch::with(block.work_len(0), |work| {
-                    block::transform_inputs(block, terms, shared, work)
-                });
-            });
+    with_scratch(block.inputs_len(), |inputs| {
+        transform_all(block, inputs);
         (0..tiling.panels().div_ceil(chunk))
             .into_par_iter()
             .for_each(|task| {
                 let panels = task * chunk..((task + 1) * chunk).min(tiling.panels());
-                scratch::with(chunk * tiling.panel(), |transformed| {
+                with_scratch(chunk * tiling.panel(), |transformed| {
                     for (panel, to) in panels.clone().zip(transformed.chunks_exact_mut(tiling.panel())) {
                         transform_weights(tiling, weights, panel, to);
                     }
-                    scratch::with(block.work_len(chunk), |work| {
-                        block::multiply(block, panels.len(), transformed, inputs, work);
+                    with_scratch(block.work_len(chunk), |work| {
+                        multiply::multiply(block, panels.len(), transformed, inputs, work);
                         block::transform_outputs(block, panels, work);
                     });
                 });
