@@ -158,8 +158,10 @@ impl Case {
                 let condition = (told > 0).then(|| Field::rows(&device, numbers(batch * told), batch));
                 let condition = condition.transpose()?;
                 let target = numbers(batch * channels * positions);
-                let mut weights = network.weights();
-                let mut adam = Adam::new(&weights, &Trainer::default());
+                let mut training = (pass == "train").then(|| {
+                    let weights = network.weights();
+                    (Adam::new(&weights, &Trainer::default()), weights)
+                });
                 repeat(|| {
                     if pass == "forward" {
                         network.forward(x.clone(), &times, condition.clone())?;
@@ -167,19 +169,19 @@ impl Case {
                     }
                     let y = network.forward(x.traced(), &times, condition.as_ref().map(Field::traced))?;
                     let target = held(&y, target.clone())?.into_values();
-                    if pass == "gradient" {
+                    let Some((adam, weights)) = &mut training else {
                         y.into_values()
                             .try_mul(target)?
                             .try_sum::<(), _>()?
                             .try_backward()?;
                         return Ok(());
-                    }
+                    };
                     let error = y.into_values().try_sub(target)?.try_square()?;
                     let mut gradients = error.try_mean::<(), _>()?.try_backward()?;
                     network.absorb();
                     let gradients = network.gradients(&mut gradients)?;
-                    adam.step(&mut weights, &gradients, norm(&gradients), 1e-4);
-                    Ok(network.load(&weights)?)
+                    adam.step(weights, &gradients, norm(&gradients), 1e-4);
+                    Ok(network.load(weights)?)
                 })
             }
             What::Conv(outputs, geometry) => {
