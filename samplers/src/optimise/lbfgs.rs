@@ -253,8 +253,9 @@ impl LbfgsState {
             if let Some(high) = &high {
                 length = low.between(high);
             }
+            let left = (low.slope * (length - low.length)).abs();
             // Not a number where the direction is none.
-            if !((low.slope * (length - low.length)).abs() > LEAST_GAIN) {
+            if left.is_nan() || left < LEAST_GAIN {
                 break;
             }
         }
