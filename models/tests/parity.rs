@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use armilla_models::{
     Dual, Field, Module,
-    checkpoint::Checkpoint,
+    checkpoint::{self, Checkpoint, Precision},
     nets::{Conditioned, Network},
 };
 use dfdx::{
@@ -224,6 +224,36 @@ fn gradients_of_derivatives_are_those_of_differences() {
     for name in ["diffusion_hmc_unet", "latent_velocity_estimator"] {
         if let Some(case) = Case::new(name) {
             case.check_gradient_of_tangent();
+        }
+    }
+}
+
+/// Weights kept in half the bytes change the output by a few times their rounding.
+#[test]
+fn parity_of_weights_of_reduced_precision() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["simple_unet", "diffusion_hmc_unet", "latent_velocity_estimator"] {
+        for (precision, rounding) in [(Precision::F16, 2f32.powi(-11)), (Precision::Bf16, 2f32.powi(-8))] {
+            let Some(mut case) = Case::new(name) else { continue };
+            let path = folder.path().join("half.safetensors");
+            checkpoint::save_as(&path, &case.network.weights(), precision).unwrap();
+            case.network.load(&checkpoint::load(&path).unwrap()).unwrap();
+            let condition = case.field("io.cond");
+            let y = case
+                .network
+                .forward(case.field("io.x").unwrap(), &case.times(), condition);
+            let (y, expected) = (y.unwrap().to_vec(), case.checkpoint.tensor("io.y").unwrap());
+            let largest = expected.iter().fold(0f32, |m, v| m.max(v.abs()));
+            let worst = y
+                .iter()
+                .zip(&expected)
+                .fold(0f32, |m, (a, b)| m.max((a - b).abs()));
+            println!(
+                "{name}, {precision:?}: {:.1e} of the largest output",
+                worst / largest
+            );
+            // Rounding must be seen, or nothing was rounded; errors of many layers add up like a random walk.
+            assert!((0.01 * rounding..8.0 * rounding).contains(&(worst / largest)));
         }
     }
 }
