@@ -23,13 +23,17 @@ type TestDevice = armilla_models::Cuda;
 /// Largest difference over the largest number: single precision through some tens of layers.
 const SAME: f32 = 1e-4;
 
+/// Gradients below this share of the network's largest are compared on its scale: they are sums of terms that nearly
+/// cancel, so that 10⁻⁷ of the largest is rounding.
+const SMALL: f32 = 1e-3;
+
 fn reference(name: &str) -> Option<Checkpoint> {
     let folder = std::env::var_os("ARMILLA_REFERENCE_DATA").map_or_else(
         || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"),
         PathBuf::from,
     );
     let path = folder.join("torch").join(format!("{name}.safetensors"));
-    if !path.exists() {
+    if !path.exists() && std::env::var_os("ARMILLA_REFERENCE_DATA").is_none() {
         eprintln!("skipped: {} is missing", path.display());
         return None;
     }
@@ -106,7 +110,7 @@ impl Case {
         if let Some(condition) = &condition {
             self.expect("io.grad_cond", &gradient(condition), None);
         }
-        // Where a gradient vanishes in theory, rounding is what is left of it: the scale is that of the network.
+        // Where a gradient vanishes in theory, rounding is what is left of it.
         let prefix = "grad.";
         let names: Vec<String> = self
             .checkpoint
@@ -128,7 +132,9 @@ impl Case {
             .collect();
         assert!(names.len() > 10, "the file holds {} gradients", names.len());
         for name in &names {
-            self.expect(&format!("{prefix}{name}"), &ours[name], Some(largest));
+            let own = self.checkpoint.tensor(&format!("{prefix}{name}")).unwrap();
+            let own = own.iter().fold(SMALL * largest, |m, v| m.max(v.abs()));
+            self.expect(&format!("{prefix}{name}"), &ours[name], Some(own));
         }
         // Without the weights, the others are the same.
         self.network.freeze(true);

@@ -1,20 +1,18 @@
 //! Keep weights on disk as safetensors, readable from Python.
 
 mod pytorch;
+mod write;
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
+    fs::File,
     io::{Read, Seek, SeekFrom},
     ops::Range,
     path::{Path, PathBuf},
 };
 
 use half::{bf16, f16};
-use safetensors::{
-    Dtype,
-    tensor::{Metadata, TensorView},
-};
+use safetensors::tensor::Metadata;
 
 use crate::{
     error::{ModelError, Result},
@@ -22,73 +20,8 @@ use crate::{
 };
 
 pub use pytorch::Checkpoint;
-
-/// How numbers are kept in a file. Whatever it is, networks compute in single precision.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Precision {
-    /// Single precision: what was saved is what is loaded, to the last bit.
-    F32,
-    /// Half the size, relative rounding by up to 2⁻¹¹; numbers beyond 65 504 become infinite.
-    F16,
-    /// Half the size, relative rounding by up to 2⁻⁹, any magnitude.
-    Bf16,
-}
-
-impl Precision {
-    fn dtype(self) -> Dtype {
-        match self {
-            Self::F32 => Dtype::F32,
-            Self::F16 => Dtype::F16,
-            Self::Bf16 => Dtype::BF16,
-        }
-    }
-
-    fn bytes(self, values: &[f32]) -> Vec<u8> {
-        match self {
-            Self::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
-            Self::F16 => values
-                .iter()
-                .flat_map(|v| f16::from_f32(*v).to_le_bytes())
-                .collect(),
-            Self::Bf16 => values
-                .iter()
-                .flat_map(|v| bf16::from_f32(*v).to_le_bytes())
-                .collect(),
-        }
-    }
-}
-
-/// Writes `weights` to `path`: beside it first, then renamed, so that no half file is ever there.
-///
-/// # Errors
-/// `Checkpoint` where the file cannot be written.
-pub fn save(path: impl AsRef<Path>, weights: &Weights) -> Result<()> {
-    save_as(path, weights, Precision::F32)
-}
-
-/// Writes `weights` as [`save`] does, rounded to `precision`: for passing on a network in a file of half the size.
-///
-/// # Errors
-/// As [`save`].
-pub fn save_as(path: impl AsRef<Path>, weights: &Weights, precision: Precision) -> Result<()> {
-    let path = path.as_ref();
-    let bytes: Vec<Vec<u8>> = weights.0.iter().map(|w| precision.bytes(&w.values)).collect();
-    let views = weights.0.iter().zip(&bytes).map(|(w, bytes)| {
-        TensorView::new(precision.dtype(), w.shape.clone(), bytes).map(|view| (w.name.as_str(), view))
-    });
-    let views: Vec<_> = views
-        .collect::<std::result::Result<_, _>>()
-        .map_err(|e| ModelError::checkpoint(path, e))?;
-    let data = safetensors::serialize(views, None).map_err(|e| ModelError::checkpoint(path, e))?;
-    let beside = path.with_extension(format!("partial-{}", std::process::id()));
-    fs::write(&beside, data)
-        .and_then(|()| fs::rename(&beside, path))
-        .map_err(|e| {
-            // Nothing half-written stays; that it was there is the error to report.
-            let _ = fs::remove_file(&beside);
-            ModelError::checkpoint(path, format!("cannot be written: {e}"))
-        })
-}
+pub(crate) use write::{PARTIAL, write_tensors, write_whole};
+pub use write::{Precision, save, save_as};
 
 /// Reads every tensor of a safetensors file.
 ///
@@ -223,10 +156,10 @@ impl Contents {
             Ok(bytes)
         };
         let bytes = read().map_err(|e| fail(format!("{} cannot be read: {e}", tensor.name)))?;
-        Ok(Weight {
-            name: tensor.name.clone(),
-            shape: tensor.shape.clone(),
-            values: convert(&bytes),
-        })
+        Ok(Weight::new(
+            tensor.name.clone(),
+            tensor.shape.clone(),
+            convert(&bytes),
+        ))
     }
 }
