@@ -4,12 +4,13 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use hdf5_pure::{Dataset, Datatype, DatatypeByteOrder, File, Group};
+use hdf5_pure::{Dataset, Datatype, DatatypeByteOrder, File, FormatError, Group, Source};
 use serde::Serialize;
 
 use super::attribute::{Attribute, Attributes, one_line};
 use super::dataset::Hdf5Dataset;
 use super::message;
+use crate::data::numbers::read_exact_at;
 use crate::suggest::closest;
 use crate::{Error, Result};
 
@@ -32,7 +33,43 @@ const MAX_DEPTH: usize = 32;
 pub struct Hdf5File {
     path: PathBuf,
     size: u64,
+    reader: Reader,
     file: File,
+}
+
+/// Who reads the numbers of a dataset; names, shapes and attributes are always read by this crate's own reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Reader {
+    /// The one in Rust; in a build with the C library that one steps in for filters which the first does not know.
+    #[default]
+    Rust,
+    /// The HDF5 C library.
+    #[cfg(feature = "libhdf5")]
+    C,
+}
+
+/// A file that any number of threads read at once.
+struct Positioned {
+    file: fs::File,
+    size: u64,
+}
+
+impl Source for Positioned {
+    fn len(&self) -> u64 {
+        self.size
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::result::Result<(), FormatError> {
+        let end = offset.checked_add(buffer.len() as u64);
+        if end.is_none_or(|end| end > self.size) {
+            return Err(FormatError::UnexpectedEof {
+                expected: usize::try_from(end.unwrap_or(u64::MAX)).unwrap_or(usize::MAX),
+                available: usize::try_from(self.size).unwrap_or(usize::MAX),
+            });
+        }
+        read_exact_at(&self.file, buffer, offset).map_err(|e| FormatError::Source(message::of_io(&e)))
+    }
 }
 
 /// What is known of a dataset without reading it. Displays as `maps (30, 64, 64) f32`.
@@ -90,6 +127,15 @@ impl Hdf5File {
     ///
     /// A missing file, one that is not HDF5, and one that is shorter than it says it is.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(path, Reader::default())
+    }
+
+    /// [`open`](Self::open), choosing who reads the numbers. The values are the same.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_with(path: impl AsRef<Path>, reader: Reader) -> Result<Self> {
         let path = path.as_ref();
         let fail = |what: String| Err(Error::file(path, what));
         let meta = match fs::metadata(path) {
@@ -103,7 +149,11 @@ impl Hdf5File {
         if size == 0 {
             return fail("the file is empty".to_owned());
         }
-        let file = match File::open_streaming(path) {
+        let file = match fs::File::open(path) {
+            Ok(file) => file,
+            Err(e) => return fail(message::of_io(&e)),
+        };
+        let file = match File::from_source(Positioned { file, size }) {
             Ok(file) => file,
             Err(e) => {
                 if let Some(kind) = other_kind(path) {
@@ -123,6 +173,7 @@ impl Hdf5File {
         Ok(Self {
             path: path.to_owned(),
             size,
+            reader,
             file,
         })
     }
@@ -178,7 +229,10 @@ impl Hdf5File {
     pub fn dataset(&self, path: &str) -> Result<Hdf5Dataset> {
         let path = path.trim_matches('/');
         match self.file.dataset(path) {
-            Ok(dataset) => Hdf5Dataset::new(&self.path, self.size, self.info(path, &dataset)?, dataset),
+            Ok(dataset) => {
+                let info = self.info(path, &dataset)?;
+                Hdf5Dataset::new(&self.path, self.size, self.reader, info, dataset)
+            },
             Err(e) => {
                 // A damaged file may fail both ways; then what the listing says is the nearer truth.
                 let paths = self.dataset_paths()?;
