@@ -254,10 +254,26 @@ impl MapSet {
     ///
     /// As [`open`](Self::open), and pixels that are not finite.
     pub fn read(path: impl AsRef<Path>, paths: &MapPaths) -> Result<Self> {
-        let mut set = Self::open(&[path], paths)?;
-        let all: Vec<usize> = (0..set.count).collect();
-        set.maps = Maps::Memory(Arc::new(set.read_maps(&all)?));
-        Ok(set)
+        Self::open(&[path], paths)?.loaded()
+    }
+
+    /// The same set with its maps in memory.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read any more, and pixels that are not finite.
+    pub fn loaded(&self) -> Result<Self> {
+        let maps = match &self.maps {
+            Maps::Memory(maps) => maps.clone(),
+            Maps::Files(_) => {
+                let all: Vec<usize> = (0..self.count).collect();
+                Arc::new(self.read_maps(&all)?)
+            }
+        };
+        Ok(Self {
+            maps: Maps::Memory(maps),
+            ..self.clone()
+        })
     }
 
     /// Write the set as `maps` and `params` of an HDF5 file, all or nothing.

@@ -338,7 +338,7 @@ mod tests {
             let message = transform.apply(&[1.0, bad]).unwrap_err().to_string();
             assert!(message.contains(word), "{message}");
         }
-        let fails = |maps: &[f32], scaling| FieldTransform::fit([Ok(maps)].into_iter(), scaling).unwrap_err();
+        let fails = |maps: &[f32], scaling| FieldTransform::fit(std::iter::once(maps).map(Ok), scaling).unwrap_err();
         for scale in [Scale::Standard, Scale::MinMax] {
             let scaling = FieldScaling { log: None, scale };
             assert!(fails(&[], scaling).to_string().contains("no training maps"));

@@ -17,8 +17,8 @@ use super::{PriorBox, TrainConfig};
 use crate::data::{FieldTransform, MapSet};
 use crate::{Error, Result};
 
-/// Transformed maps are held in memory up to so many bytes; beyond, they are read anew for every batch.
-const HELD: u64 = 2 << 30;
+/// Maps of up to so many bytes are held in memory; others are read anew for every batch.
+const HELD: u64 = 1 << 30;
 /// As many maps are read at once where all are gone through.
 const BLOCK: usize = 64;
 
@@ -162,6 +162,14 @@ fn train_with<D: Device>(
     let split = card.simulations()?.of_maps(set.maps_per_simulation());
     // Before the transform is fitted, which takes a while: a network that cannot be is told at once.
     let mut network = untrained(device, &card)?;
+    let bytes = set.len() as u64 * (set.side() * set.side() * size_of::<f32>()) as u64;
+    let loaded;
+    let set = if bytes <= HELD && !set.is_in_memory() {
+        loaded = set.loaded()?;
+        &loaded
+    } else {
+        set
+    };
     let blocks = split.train.chunks(BLOCK).map(|block| set.read_maps(block));
     card.transform = FieldTransform::fit(blocks, settings.config.pixels)?;
 
@@ -173,8 +181,7 @@ fn train_with<D: Device>(
         maps,
         transform: &transform,
     });
-    let bytes = set.len() as u64 * (set.side() * set.side() * size_of::<f32>()) as u64;
-    let (training, validation): (Box<dyn Fields>, Box<dyn Fields>) = if bytes <= HELD {
+    let (training, validation): (Box<dyn Fields>, Box<dyn Fields>) = if set.is_in_memory() {
         (Box::new(training.all()?), Box::new(validation.all()?))
     } else {
         (Box::new(training), Box::new(validation))
