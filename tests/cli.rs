@@ -73,6 +73,135 @@ fn inspect_prints_one_line_per_dataset() {
     }
 }
 
+/// A NumPy file of `maps` maps of 8×8 under a name of CAMELS, and its table, in `folder`.
+fn camels(folder: &Path, suite: &str, simulations: usize, first: f64) -> String {
+    let path = folder.join(format!("Maps_T_{suite}_LH_z=0.00.npy"));
+    let count = 15 * simulations;
+    let mut header =
+        format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({count}, 8, 8), }}").into_bytes();
+    while (header.len() + 11) % 64 != 0 {
+        header.push(b' ');
+    }
+    header.push(b'\n');
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((header.len() as u16).to_le_bytes());
+    bytes.extend(header);
+    for pixel in 0..count * 64 {
+        let (simulation, place) = (pixel / 64 / 15, pixel % 64);
+        let x =
+            1e4 * (1.5 + (pixel as f64 * 0.7).sin() + simulation as f64 * 0.1 * (place as f64).cos().abs());
+        bytes.extend((x as f32).to_le_bytes());
+    }
+    fs::write(&path, bytes).unwrap();
+    let rows: String = (0..simulations)
+        .map(|i| {
+            let x = first + 0.2 * i as f64 / simulations as f64;
+            format!("LH_{i} {x} {} 1.0 1.0 1.0 1.0 {i}\n", 0.6 + x / 2.0)
+        })
+        .collect();
+    let table = format!("#Name Omega_m sigma_8 A_SN1 A_AGN1 A_SN2 A_AGN2 seed\n{rows}");
+    fs::write(folder.join(format!("params_LH_{suite}.txt")), table).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn camels_files_are_inspected_trained_on_and_inferred() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = camels(folder.path(), "IllustrisTNG", 6, 0.1);
+    let second = camels(folder.path(), "SIMBA", 5, 0.305);
+    let output = armilla(&["inspect", &first]);
+    assert_success(&output);
+    for words in [
+        "(90, 8, 8) f32",
+        "gas temperature in K",
+        "suite IllustrisTNG, set LH, z = 0; 15 of each",
+        "6 simulations in",
+        "A_AGN2",
+    ] {
+        assert!(
+            text(&output.stdout).contains(words),
+            "{words}: {}",
+            text(&output.stdout)
+        );
+    }
+    let inspected = json(&armilla(&["inspect", "--json", &first]));
+    assert_eq!(
+        (&inspected["unit"], &inspected["simulations"]),
+        (&"K".into(), &6.into())
+    );
+    let table = folder.path().join("params_LH_SIMBA.txt");
+    let output = armilla(&["inspect", table.to_str().unwrap()]);
+    for words in [
+        "5 simulations, LH_0 to LH_4; 6 parameters",
+        "Omega_m      0.305 to ",
+    ] {
+        assert!(
+            text(&output.stdout).contains(words),
+            "{words}: {}",
+            text(&output.stdout)
+        );
+    }
+
+    // Both files as one set, without a word about parameters.
+    let [config, run, out] = ["tiny.yaml", "run", "out"].map(|name| folder.path().join(name));
+    fs::write(&config, format!("{TINY}pixels: {{scale: minmax}}\n")).unwrap();
+    let (config, run, out) = (
+        config.to_str().unwrap(),
+        run.to_str().unwrap(),
+        out.to_str().unwrap(),
+    );
+    let train = [
+        "train", "--data", &first, &second, "--config", config, "--out", run,
+    ];
+    let output = armilla(&train);
+    assert_success(&output);
+    let next = text(&output.stdout);
+    let card: Value = serde_json::from_slice(&fs::read(Path::new(run).join("model.json")).unwrap()).unwrap();
+    assert_eq!(
+        (&card["data"]["simulations"], &card["unit"]),
+        (&11.into(), &"K".into())
+    );
+    assert_eq!(card["data"]["files"][1]["name"], "Maps_T_SIMBA_LH_z=0.00.npy");
+    assert_eq!(card["parameters"][5]["name"], "A_AGN2");
+    assert_eq!(card["parameters"][2]["logarithmic"], true);
+    // What it says comes next can be done.
+    let words: Vec<&str> = next.lines().last().unwrap().split_whitespace().collect();
+    let after = |option: &str| words[words.iter().position(|w| *w == option).unwrap() + 1];
+    let (data, index) = (after("--data"), after("--index"));
+    let mut arguments = infer_arguments(run, data, index, "mle", out);
+    arguments.push("--json");
+    let report = json(&armilla(&arguments));
+    assert_eq!(report["parameters"][0]["name"], "Omega_m");
+    assert!(report["parameters"][0]["true"].is_f64());
+    let warned = |report: &Value| {
+        let warnings = report["warnings"].as_array().unwrap();
+        warnings
+            .iter()
+            .any(|w| w.as_str().unwrap().contains("training part"))
+    };
+    assert!(!warned(&report), "{report}");
+
+    // A table of another length.
+    fs::write(&table, "0.3 0.8 1 1 1 1\n").unwrap();
+    let line = error_line(&["inspect", &second]);
+    assert!(line.contains("75 maps") && line.contains("1 rows"), "{line}");
+    // A table by name, and files of the same simulations.
+    let again = folder.path().join("Maps_T_Other_LH_z=0.00.npy");
+    fs::copy(&first, &again).unwrap();
+    let named = folder.path().join("params_LH_IllustrisTNG.txt");
+    let line = error_line(&[
+        "train",
+        "--data",
+        &first,
+        again.to_str().unwrap(),
+        "--params",
+        named.to_str().unwrap(),
+        "--out",
+        folder.path().join("other").to_str().unwrap(),
+    ]);
+    assert!(line.contains("shares simulations"), "{line}");
+}
+
 /// A checkpoint as PyTorch's would be: names, shapes and metadata, with weights of zero.
 fn checkpoint(path: &Path) {
     use armilla::models::{
@@ -676,7 +805,7 @@ fn bad_inference_is_one_line_and_leaves_nothing() {
     };
     check(&run, "/no/such.h5", "0", &[], &["/no/such.h5", "no such file"]);
     check(&run, &words, "0", &[], &["not an HDF5 file"]);
-    check(&run, &maps, "60", &[], &["no row 60", "60, numbered from 0"]);
+    check(&run, &maps, "60", &[], &["no map 60", "60, numbered from 0"]);
     check(&run, &maps, "0", &["--maps", "mapps"], &["mapps", "maps"]);
     check(&run, &maps, "0", &["--params", "parms"], &["parms", "params"]);
     check(&run, &nan, "1", &[], &["map 1", "NaN"]);
@@ -717,7 +846,7 @@ fn bad_inference_is_one_line_and_leaves_nothing() {
         &["checkpoint_best", "another architecture", "coefficients", "9]"],
     );
     for (text, wanted) in [
-        (card.replace("\"format\": 2", "\"format\": 9"), "format 9"),
+        (card.replace("\"format\": 3", "\"format\": 9"), "format 9"),
         (card[..card.len() / 2].to_owned(), "model.json"),
         (card.replace("\"side\"", "\"sides\""), "`side`"),
     ] {

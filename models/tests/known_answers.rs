@@ -542,12 +542,12 @@ fn an_observer_can_end_a_training_and_settings_are_checked() {
         );
     }
     let none = Examples {
-        fields: &[],
+        fields: &Vec::new(),
         parameters: &[],
     };
     assert!(train(settings(5), &mut network, all, none, 1, &mut |_| Ok(())).is_err());
     let short = Examples {
-        fields: &fields[..64],
+        fields: &fields[..64].to_vec(),
         parameters: &parameters,
     };
     assert!(train(settings(5), &mut network, short, all, 1, &mut |_| Ok(())).is_err());

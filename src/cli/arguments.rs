@@ -1,23 +1,19 @@
 //! Arguments that several commands share.
 
-use std::path::PathBuf;
-
 use clap::Args;
 
 use crate::data::MapPaths;
 
-/// Where maps and parameters are.
+/// Where maps and parameters are in files, if that is not found by itself.
 #[derive(Debug, Args)]
 pub(super) struct DataArguments {
-    /// The HDF5 file of the maps.
-    #[arg(long, value_name = "FILE")]
-    pub data: PathBuf,
-    /// The dataset of the maps in it, of shape (maps, N, N).
-    #[arg(long, value_name = "PATH", default_value = "maps")]
-    maps: String,
-    /// The dataset of the parameters in it, of shape (simulations, parameters).
-    #[arg(long, value_name = "PATH", default_value = "params")]
-    params: String,
+    /// The dataset of the maps in an HDF5 file, of shape (maps, N, N) [default: `maps`, or the only one of that shape].
+    #[arg(long, value_name = "PATH")]
+    maps: Option<String>,
+    /// The parameters of the simulations: a dataset of shape (simulations, parameters) [default: `params`, or the only one
+    /// that fits], or a table such as params_LH_IllustrisTNG.txt [default: beside a CAMELS file, by its name].
+    #[arg(long, value_name = "PATH|FILE")]
+    params: Option<String>,
 }
 
 impl DataArguments {

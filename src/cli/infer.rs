@@ -45,8 +45,11 @@ pub(super) struct Infer {
     /// The run folder that `armilla train` wrote.
     #[arg(long, value_name = "DIR")]
     run: PathBuf,
+    /// The file of the map, HDF5 or `.npy`.
+    #[arg(long, value_name = "FILE")]
+    data: PathBuf,
     #[command(flatten)]
-    data: DataArguments,
+    place: DataArguments,
     /// The number of the map, from 0.
     #[arg(long, value_name = "N")]
     index: usize,
@@ -139,7 +142,7 @@ impl Infer {
         let likelihood = self.likelihood()?;
         let device = self.device.settled()?;
         let flow = TrainedFlow::load(&self.run)?;
-        let observation = Observation::read(&self.data.data, &self.data.paths(), self.index, &flow)?;
+        let observation = Observation::read(&self.data, &self.place.paths(), self.index, &flow)?;
         let mut settings = InferSettings::new(self.method, self.seed);
         settings.chains = self.chains.unwrap_or(settings.chains);
         settings.grid_points = self.grid_points;
@@ -151,8 +154,7 @@ impl Infer {
         let spinner = progress::spinner("reading the map through the network");
         let surrogate = flow.observe_on(device, &observation.map, &likelihood);
         spinner.finish_and_clear();
-        let surrogate =
-            surrogate.map_err(|e| Error::file(&self.data.data, format!("map {}: {e}", self.index)))?;
+        let surrogate = surrogate.map_err(|e| Error::file(&self.data, format!("map {}: {e}", self.index)))?;
         let options = self.options()?;
         let inference = infer_observation(&flow, &observation, &surrogate, &likelihood, &settings, &options);
         let inference = inference?;

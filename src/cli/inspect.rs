@@ -11,13 +11,17 @@ use serde::Serialize;
 
 use super::write_json;
 use crate::data::hdf5::{Attributes, DatasetInfo, GroupInfo, Hdf5File};
+use crate::data::{CamelsName, FieldFile, MapPaths, NpyFile, ParameterTable, read_info};
 use crate::{Error, Result};
 
-/// List the datasets of an HDF5 file, or the tensors of a safetensors file and the network that they belong to.
+/// List what a file holds: the datasets of HDF5, an array or CAMELS file of NumPy, a table of parameters, or the tensors of
+/// safetensors and the network that they belong to.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     armilla inspect maps.h5                 one line per dataset: maps (30, 64, 64) f32\n  \
     armilla inspect --verbose snap_033.hdf5 also chunks, filters, groups and attributes\n  \
+    armilla inspect Maps_T_SIMBA_LH_z=0.00.npy   shape, field, unit, suite, set and parameters\n  \
+    armilla inspect params_LH_SIMBA.txt     simulations, parameters and their ranges\n  \
     armilla inspect unet.safetensors        one line per tensor, their total, and the network\n  \
     armilla inspect --json maps.h5          everything, for programs\n\n\
     Only headers are read, so that a file larger than memory is listed at once.\n\
@@ -55,6 +59,12 @@ impl Inspect {
         if self.file.extension().is_some_and(|e| e == "safetensors") {
             return self.checkpoint(out);
         }
+        if self.file.extension().is_some_and(|e| e == "npy") {
+            return self.array(out);
+        }
+        if self.file.extension().is_some_and(|e| e == "txt" || e == "csv") {
+            return self.table(out);
+        }
         let file = Hdf5File::open(&self.file)?;
         let datasets = file.datasets()?;
         if self.json {
@@ -84,6 +94,146 @@ impl Inspect {
 }
 
 impl Inspect {
+    fn array(&self, out: &mut dyn Write) -> Result<()> {
+        let file = NpyFile::open(&self.file)?;
+        let camels = CamelsName::parse(&self.file);
+        // What is no map is still an array.
+        let fields = match &camels {
+            Some(_) => Some(FieldFile::open(&self.file, &MapPaths::default())?),
+            None => None,
+        };
+        let unit = camels.as_ref().and_then(CamelsName::unit);
+        let quantity = camels.as_ref().and_then(CamelsName::quantity);
+        let parameters = match &fields {
+            Some(fields) => fields.parameters(&MapPaths::default())?,
+            None => None,
+        };
+        let names = parameters
+            .as_ref()
+            .map(|p| p.names.as_slice())
+            .unwrap_or_default();
+        let simulations = parameters.as_ref().map(|p| p.values.len() / p.names.len());
+        if self.json {
+            let report = serde_json::json!({
+                "file": self.file,
+                "shape": file.shape(),
+                "dtype": file.dtype(),
+                "field": camels.as_ref().map(|c| &c.field),
+                "quantity": quantity,
+                "unit": unit,
+                "suite": camels.as_ref().map(|c| &c.suite),
+                "set": camels.as_ref().map(|c| &c.set),
+                "redshift": camels.as_ref().map(|c| c.redshift),
+                "fields_per_simulation": camels.as_ref().map(CamelsName::fields_per_simulation),
+                "simulations": simulations,
+                "parameters": names,
+            });
+            return write_json(out, &report);
+        }
+        let shape: Vec<String> = file.shape().iter().map(usize::to_string).collect();
+        let name = self.file.file_name().unwrap_or_default().to_string_lossy();
+        writeln!(
+            out,
+            "{} ({}) {}",
+            name.escape_debug(),
+            shape.join(", "),
+            file.dtype()
+        )?;
+        let Some(camels) = camels else { return Ok(()) };
+        let unit = match unit {
+            None => String::new(),
+            Some("") => " (a ratio)".into(),
+            Some(unit) => format!(" in {unit}"),
+        };
+        writeln!(
+            out,
+            "{}{unit}; suite {}, set {}, z = {}; {} of each simulation",
+            quantity.unwrap_or(&camels.field),
+            camels.suite,
+            camels.set,
+            camels.redshift,
+            camels.fields_per_simulation()
+        )?;
+        match (&parameters, simulations) {
+            (Some(parameters), Some(simulations)) => writeln!(
+                out,
+                "{simulations} simulations in {}: {}",
+                parameters.place,
+                names.join(", ")
+            )?,
+            _ => writeln!(
+                out,
+                "no table of parameters beside it ({})",
+                camels.table_names()[..3].join(", ")
+            )?,
+        }
+        Ok(())
+    }
+
+    fn table(&self, out: &mut dyn Write) -> Result<()> {
+        let name = self.file.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with("Info_") {
+            let info = read_info(&self.file)?;
+            if self.json {
+                return write_json(out, &info);
+            }
+            for p in info {
+                let log = if p.logarithmic {
+                    ", sampled in the logarithm"
+                } else {
+                    ""
+                };
+                writeln!(
+                    out,
+                    "{:12} {} to {}, fiducial {}{log}: {}",
+                    p.name.escape_debug().to_string(),
+                    p.low,
+                    p.high,
+                    p.fiducial,
+                    p.description.escape_debug()
+                )?;
+            }
+            return Ok(());
+        }
+        let table = ParameterTable::read(&self.file)?;
+        let columns = table.names().len();
+        let range = |i: usize| {
+            let column = || table.values().iter().skip(i).step_by(columns).copied();
+            let (low, high) = (
+                column().fold(f64::INFINITY, f64::min),
+                column().fold(f64::NEG_INFINITY, f64::max),
+            );
+            (low, high)
+        };
+        if self.json {
+            let ranges: Vec<_> = (0..columns).map(range).collect();
+            let report = serde_json::json!({
+                "file": self.file,
+                "simulations": table.rows(),
+                "names": table.simulations(),
+                "parameters": table.names(),
+                "ranges": ranges,
+            });
+            return write_json(out, &report);
+        }
+        let named = match table.simulations() {
+            Some([first, .., last]) => format!(", {} to {}", first.escape_debug(), last.escape_debug()),
+            Some([one]) => format!(", {}", one.escape_debug()),
+            _ => String::new(),
+        };
+        writeln!(out, "{} simulations{named}; {columns} parameters", table.rows())?;
+        for (i, name) in table.names().iter().enumerate() {
+            let (low, high) = range(i);
+            let values = if low == high {
+                format!("{low}")
+            } else {
+                format!("{low} to {high}")
+            };
+            writeln!(out, "{:12} {values}", name.escape_debug().to_string())?;
+        }
+        Ok(())
+    }
+
     fn checkpoint(&self, out: &mut dyn Write) -> Result<()> {
         let checkpoint = Checkpoint::from_pytorch(&self.file)?;
         let network = checkpoint.architecture();

@@ -1,4 +1,4 @@
-//! Train a flow on the maps of an HDF5 file.
+//! Train a flow on the maps of files.
 
 use std::fs;
 use std::io::Write;
@@ -17,12 +17,15 @@ use crate::pipeline::trained::MODEL_FILE;
 use crate::pipeline::{OutFolder, PriorBox, PriorRange, TrainConfig, TrainRun, TrainSettings, train};
 use crate::{Error, Result};
 
-/// Train a flow-matching surrogate on the maps of an HDF5 file.
+/// Train a flow-matching surrogate on maps: HDF5 files, or CAMELS `.npy` files.
 #[derive(Debug, Args)]
 #[command(after_help = help())]
 pub(super) struct Train {
+    /// The file of the maps, HDF5 or `.npy`; several make one set.
+    #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
+    data: Vec<PathBuf>,
     #[command(flatten)]
-    data: DataArguments,
+    place: DataArguments,
     /// The run folder to write.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -75,11 +78,14 @@ fn help() -> String {
         "Examples:\n  \
          armilla train --data maps.h5 --out runs/flow\n  \
          armilla train --data maps.h5 --out runs/flow --config train.yaml --seed 7\n  \
+         armilla train --data Maps_Mcdm_IllustrisTNG_LH_z=0.00.npy --out runs/mcdm    its table is beside it\n  \
          armilla train --data CAMELS.h5 --maps z=0/Mcdm --params params --out runs/mcdm\n  \
+         armilla train --data part1.h5 part2.h5 --out runs/flow        several files as one set\n  \
          armilla train --data maps.h5 --out runs/flow --hold-out 3    keep map 3 unseen\n  \
          armilla train --data maps.h5 --out runs/flow --resume         go on where it was ended\n\n\
          A configuration is YAML; every key may be left out:\n{CONFIGURATION}\n\
-         Maps are divided by simulation. Pixels go through a logarithm if all are positive, and are standardised. \
+         Maps are divided by simulation. Pixels go through a logarithm if all are positive, and are standardised; \
+         pixels: {{log: false, scale: minmax}} leaves them as they are and scales them to between -1 and 1. \
          augment turns, mirrors and shifts maps, which must be periodic for it. A training may count in epochs: \
          epochs, warmup_epochs; schedule is cosine, plateau (plateau: {{patience: 2, factor: 0.5}}) or constant; \
          early_stopping: 10 ends it after ten validations without a new best; accumulate: 4 sends a batch through \
@@ -106,24 +112,16 @@ impl Train {
         let start = Instant::now();
         self.check_out()?;
         let device = self.device.settled()?;
-        let set = MapSet::read(&self.data.data, &self.data.paths())?;
+        let set = MapSet::open(&self.data, &self.place.paths())?;
         let config = match &self.config {
             Some(path) => TrainConfig::read(path, set.len())?,
             None => TrainConfig::for_maps(set.len()),
         };
-        let (prior, remark) = PriorBox::of(&set, &self.prior).map_err(|e| Error::file(&self.data.data, e))?;
-        let file = self
-            .data
-            .data
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
+        let (prior, remark) = PriorBox::of(&set, &self.prior).map_err(|e| Error::file(&self.data[0], e))?;
         let settings = TrainSettings {
             config,
             prior,
             hold_out: self.hold_out,
-            file,
             seed: self.seed,
         };
         let mut folder = OutFolder::create(&self.out)?;
@@ -180,12 +178,20 @@ impl Train {
             out,
             "{folder}: trained in {seconds:.1} s, best validation loss {best:.5}"
         )?;
-        let untouched =
-            flow.card().simulations()?.test.first().copied().unwrap_or(0) * set.maps_per_simulation();
+        let mut untouched = flow.card().simulations()?.test.first().copied().unwrap_or(0);
+        let mut data = &self.data[0];
+        for (path, file) in self.data.iter().zip(set.files()) {
+            data = path;
+            if untouched < file.simulations {
+                break;
+            }
+            untouched -= file.simulations;
+        }
+        let untouched = untouched * set.maps_per_simulation();
         writeln!(
             out,
             "next: armilla infer --run {folder} --data {} --index {untouched} --method hmc --out {}",
-            self.data.data.display(),
+            data.display(),
             self.out.with_file_name("posterior").display()
         )?;
         Ok(())

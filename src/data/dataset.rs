@@ -1,18 +1,24 @@
 //! Hold maps and the parameters of the simulations they come from.
 
+use std::borrow::Cow;
 use std::path::Path;
+use std::sync::Arc;
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::hdf5::{Attributes, Hdf5Dataset, Hdf5File, NewFile, Values};
-use super::{Fractions, Split, UnitBox, camels_names};
+use super::field_file::{FieldFile, MapPaths, not_finite};
+use super::hdf5::{NewFile, Values};
+use super::parameters::logarithmic;
+use super::{Fractions, Split, UnitBox};
 use crate::{Error, Result};
 
 /// Square maps, and one row of parameters for each simulation.
 ///
 /// Maps of one simulation follow each other, the same number for each: map i belongs to simulation
 /// i / [`maps_per_simulation`](Self::maps_per_simulation), as in the CAMELS Multifield Dataset (arXiv 2109.10915), where
-/// it is 15.
+/// it is 15. They are in memory, or in [files](Self::open) from which each is read when it is asked for, by any number of
+/// threads.
 ///
 /// ```
 /// use armilla::data::MapSet;
@@ -24,14 +30,36 @@ use crate::{Error, Result};
 /// assert_eq!(set.theta(4), [0.4]);
 /// # Ok::<(), armilla::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct MapSet {
-    maps: Vec<f32>,
-    side: usize,
-    params: Vec<f64>,
-    names: Vec<String>,
-    bounds: Option<UnitBox>,
-    origin: Option<Origin>,
+    pub(super) maps: Maps,
+    pub(super) count: usize,
+    pub(super) side: usize,
+    pub(super) params: Vec<f64>,
+    pub(super) names: Vec<String>,
+    pub(super) bounds: Option<UnitBox>,
+    pub(super) logarithmic: Vec<bool>,
+    pub(super) origin: Option<Origin>,
+    pub(super) unit: Option<String>,
+    pub(super) files: Vec<SetFile>,
+}
+
+/// Where the maps are.
+#[derive(Debug, Clone)]
+pub(super) enum Maps {
+    Memory(Arc<Vec<f32>>),
+    /// Each with the number of its first map.
+    Files(Arc<Vec<(usize, FieldFile)>>),
+}
+
+/// One of the files of a set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetFile {
+    /// Its name.
+    pub name: String,
+    /// How many simulations it holds.
+    pub simulations: usize,
 }
 
 /// How simulated maps were made.
@@ -44,25 +72,6 @@ pub struct Origin {
     pub box_size: f64,
     /// How much of the box is projected into a map, in Mpc/h, where it is projected.
     pub depth: Option<f64>,
-}
-
-/// Where the maps and their parameters are in a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MapPaths {
-    /// The dataset of the maps, of shape (maps, N, N).
-    pub maps: String,
-    /// The dataset of the parameters, of shape (simulations, parameters).
-    pub params: String,
-}
-
-impl Default for MapPaths {
-    /// `maps` and `params`.
-    fn default() -> Self {
-        Self {
-            maps: "maps".into(),
-            params: "params".into(),
-        }
-    }
 }
 
 impl MapSet {
@@ -91,29 +100,23 @@ impl MapSet {
                 "{count} maps cannot belong to {simulations} simulations: each needs the same number of maps"
             ));
         }
-        if let Some(i) = maps.iter().position(|x| !x.is_finite()) {
-            let (map, pixel) = (i / pixels, i % pixels);
-            return fail(format!(
-                "map {map} has {} at pixel ({}, {}): maps must be finite",
-                maps[i],
-                pixel / side,
-                pixel % side
-            ));
+        for (i, map) in maps.chunks_exact(pixels).enumerate() {
+            if let Some(what) = not_finite(map, &[side, side]) {
+                return fail(format!("map {i} has {what}"));
+            }
         }
-        if let Some(i) = params.iter().position(|x| !x.is_finite()) {
-            let (row, column) = (i / names.len(), i % names.len());
-            return fail(format!(
-                "simulation {row} has {} as its {}",
-                params[i], names[column]
-            ));
-        }
+        check_params(&params, &names)?;
         Ok(Self {
-            maps,
+            maps: Maps::Memory(Arc::new(maps)),
+            count,
             side,
             params,
+            logarithmic: vec![false; names.len()],
             names,
             bounds: None,
             origin: None,
+            unit: None,
+            files: Vec::new(),
         })
     }
 
@@ -136,52 +139,37 @@ impl MapSet {
                 self.names.join(", ")
             )));
         }
+        self.logarithmic = logarithmic(&self.names, &bounds);
         self.bounds = Some(bounds);
         Ok(self)
     }
 
-    /// Read the set from an HDF5 file.
-    ///
-    /// The names are those in the attribute `names` of the parameters, else [`camels_names`]; the bounds those in its
-    /// attributes `lower` and `upper`.
+    /// Read the set of one file into memory, as [`open`](Self::open) finds it.
     ///
     /// # Errors
     ///
-    /// A file that cannot be read, shapes that do not fit each other, and pixels that are not finite.
+    /// As [`open`](Self::open), and pixels that are not finite.
     pub fn read(path: impl AsRef<Path>, paths: &MapPaths) -> Result<Self> {
-        let path = path.as_ref();
-        let file = Hdf5File::open(path)?;
-        let (maps, side) = open_maps(&file, &paths.maps)?;
-        let params = file.dataset(&paths.params)?;
-        let columns = match *params.shape() {
-            [_] => 1,
-            [_, columns] => columns,
-            _ => {
-                return Err(params.error(format!(
-                    "parameters need the shape (simulations, parameters), not {:?}",
-                    params.shape()
-                )));
+        Self::open(&[path], paths)?.loaded()
+    }
+
+    /// The same set with its maps in memory.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read any more, and pixels that are not finite.
+    pub fn loaded(&self) -> Result<Self> {
+        let maps = match &self.maps {
+            Maps::Memory(maps) => maps.clone(),
+            Maps::Files(_) => {
+                let all: Vec<usize> = (0..self.count).collect();
+                Arc::new(self.read_maps(&all)?)
             }
         };
-        let names = match params.info().attributes.get("names").and_then(|a| a.to_texts()) {
-            Some(names) if names.len() == columns => names,
-            Some(names) => {
-                return Err(params.error(format!("it has {columns} columns but {} names", names.len())));
-            }
-            None => camels_names(columns),
-        };
-        let origin = origin(&maps.info().attributes);
-        let end = |name| params.info().attributes.get(name).and_then(|a| a.to_f64s());
-        let bounds = end("lower").zip(end("upper"));
-        let mut set =
-            Self::new(maps.read()?, side, params.read()?, names).map_err(|e| Error::file(path, e))?;
-        set.origin = origin;
-        match bounds {
-            Some((low, high)) => UnitBox::new(low, high)
-                .and_then(|bounds| set.with_bounds(bounds))
-                .map_err(|e| params.error(e)),
-            None => Ok(set),
-        }
+        Ok(Self {
+            maps: Maps::Memory(maps),
+            ..self.clone()
+        })
     }
 
     /// Write the set as `maps` and `params` of an HDF5 file, all or nothing.
@@ -190,29 +178,33 @@ impl MapSet {
     ///
     /// A folder that does not exist, a full disk, and the like.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
-        let MapPaths { maps, params } = MapPaths::default();
+        let (maps, params) = ("maps", "params");
         let mut file = NewFile::new();
+        let all: Vec<usize> = (0..self.count).collect();
+        let pixels = match &self.maps {
+            Maps::Memory(pixels) => Cow::Borrowed(&pixels[..]),
+            Maps::Files(_) => Cow::Owned(self.read_maps(&all)?),
+        };
+        file.dataset(maps, &[self.len(), self.side, self.side], Values::F32(&pixels))?;
         file.dataset(
-            &maps,
-            &[self.len(), self.side, self.side],
-            Values::F32(&self.maps),
-        )?;
-        file.dataset(
-            &params,
+            params,
             &[self.simulations(), self.names.len()],
             Values::F64(&self.params),
         )?;
-        file.attribute(&params, "names", self.names.as_slice())?;
+        file.attribute(params, "names", self.names.as_slice())?;
         if let Some(bounds) = &self.bounds {
-            file.attribute(&params, "lower", bounds.low())?;
-            file.attribute(&params, "upper", bounds.high())?;
+            file.attribute(params, "lower", bounds.low())?;
+            file.attribute(params, "upper", bounds.high())?;
         }
         if let Some(origin) = &self.origin {
-            file.attribute(&maps, "simulator", origin.simulator.as_str())?;
-            file.attribute(&maps, "box_size", origin.box_size)?;
+            file.attribute(maps, "simulator", origin.simulator.as_str())?;
+            file.attribute(maps, "box_size", origin.box_size)?;
             if let Some(depth) = origin.depth {
-                file.attribute(&maps, "depth", depth)?;
+                file.attribute(maps, "depth", depth)?;
             }
+        }
+        if let Some(unit) = &self.unit {
+            file.attribute(maps, "unit", unit.as_str())?;
         }
         file.write(path)
     }
@@ -220,7 +212,7 @@ impl MapSet {
     /// The number of maps; never 0.
     #[allow(clippy::len_without_is_empty)] // a set is never empty
     pub fn len(&self) -> usize {
-        self.maps.len() / (self.side * self.side)
+        self.count
     }
 
     /// The number of pixels along a side of a map.
@@ -230,17 +222,65 @@ impl MapSet {
 
     /// Map `i`, row by row.
     ///
+    /// # Errors
+    ///
+    /// A file that cannot be read any more, or a pixel that is not finite.
+    ///
     /// # Panics
     ///
     /// If there is no map `i`.
-    pub fn map(&self, i: usize) -> &[f32] {
+    pub fn map(&self, i: usize) -> Result<Cow<'_, [f32]>> {
         let pixels = self.side * self.side;
-        &self.maps[i * pixels..(i + 1) * pixels]
+        match &self.maps {
+            Maps::Memory(maps) => Ok(Cow::Borrowed(&maps[i * pixels..(i + 1) * pixels])),
+            Maps::Files(_) => Ok(Cow::Owned(self.read_maps(&[i])?)),
+        }
     }
 
-    /// All pixels, map after map.
-    pub fn maps(&self) -> &[f32] {
-        &self.maps
+    /// The maps `picks`, one after the other; from files, several are read at a time.
+    ///
+    /// # Errors
+    ///
+    /// As [`map`](Self::map).
+    ///
+    /// # Panics
+    ///
+    /// If one of them is not there.
+    pub fn read_maps(&self, picks: &[usize]) -> Result<Vec<f32>> {
+        let pixels = self.side * self.side;
+        let mut out = vec![0.0; picks.len() * pixels];
+        match &self.maps {
+            Maps::Memory(maps) => {
+                for (out, &i) in out.chunks_exact_mut(pixels).zip(picks) {
+                    out.copy_from_slice(&maps[i * pixels..(i + 1) * pixels]);
+                }
+            }
+            Maps::Files(files) => {
+                // Neighbours in a file share its chunks, and are read at once.
+                let mut parts: Vec<(&[usize], &mut [f32])> = Vec::new();
+                let mut rest = &mut out[..];
+                for run in picks.chunk_by(|&a, &b| b == a + 1 && files.iter().all(|f| f.0 != b)) {
+                    let (part, behind) = rest.split_at_mut(run.len() * pixels);
+                    parts.push((run, part));
+                    rest = behind;
+                }
+                parts.into_par_iter().try_for_each(|(run, out)| {
+                    let (before, file) = &files[files.partition_point(|f| f.0 <= run[0]) - 1];
+                    file.read_into(run[0] - before..run[0] - before + run.len(), out)
+                })?;
+            }
+        }
+        Ok(out)
+    }
+
+    /// Whether the maps are in memory.
+    pub fn is_in_memory(&self) -> bool {
+        matches!(self.maps, Maps::Memory(_))
+    }
+
+    /// The files that the set is in, in their order; none where it was made in memory.
+    pub fn files(&self) -> &[SetFile] {
+        &self.files
     }
 
     /// The number of simulations.
@@ -283,6 +323,16 @@ impl MapSet {
         self.bounds.as_ref()
     }
 
+    /// Which of the parameters were drawn evenly in the logarithm, where the box is known.
+    pub fn logarithmic(&self) -> &[bool] {
+        &self.logarithmic
+    }
+
+    /// The unit of the pixels, where that is known; empty for a ratio.
+    pub fn unit(&self) -> Option<&str> {
+        self.unit.as_deref()
+    }
+
     /// How the maps were made, where that is known.
     pub fn origin(&self) -> Option<&Origin> {
         self.origin.as_ref()
@@ -298,50 +348,22 @@ impl MapSet {
     }
 }
 
-/// Read map `index` of the dataset `dataset`, and nothing else of it: the pixels and the side.
-///
-/// # Errors
-///
-/// A file that cannot be read, an index that is not there, and pixels that are not finite.
-pub fn read_map(path: impl AsRef<Path>, dataset: &str, index: usize) -> Result<(Vec<f32>, usize)> {
-    let file = Hdf5File::open(path)?;
-    let (maps, side) = open_maps(&file, dataset)?;
-    let end = index
-        .checked_add(1)
-        .ok_or_else(|| maps.error("the index is too large"))?;
-    let map: Vec<f32> = maps.read_rows(index..end)?;
-    match map.iter().position(|x| !x.is_finite()) {
-        None => Ok((map, side)),
-        Some(i) => Err(maps.error(format!(
-            "map {index} has {} at pixel ({}, {}): maps must be finite",
-            map[i],
-            i / side,
-            i % side
-        ))),
+pub(super) fn check_params(params: &[f64], names: &[String]) -> Result<()> {
+    match params.iter().position(|x| !x.is_finite()) {
+        None => Ok(()),
+        Some(i) => {
+            let (row, column) = (i / names.len(), i % names.len());
+            Err(Error::Invalid(format!(
+                "simulation {row} has {} as its {}",
+                params[i], names[column]
+            )))
+        }
     }
-}
-
-fn open_maps(file: &Hdf5File, dataset: &str) -> Result<(Hdf5Dataset, usize)> {
-    let maps = file.dataset(dataset)?;
-    match *maps.shape() {
-        [_, rows, columns] if rows == columns && rows > 0 => Ok((maps, rows)),
-        _ => Err(maps.error(format!(
-            "maps need the shape (maps, N, N) with square maps, not {:?}",
-            maps.shape()
-        ))),
-    }
-}
-
-fn origin(attributes: &Attributes) -> Option<Origin> {
-    Some(Origin {
-        simulator: attributes.get("simulator")?.as_text()?.to_owned(),
-        box_size: attributes.get("box_size")?.as_f64()?,
-        depth: attributes.get("depth").and_then(|depth| depth.as_f64()),
-    })
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::camels_names;
     use super::*;
 
     fn small() -> MapSet {
@@ -362,17 +384,128 @@ mod tests {
         let drawn = small().with_bounds(bounds.clone()).unwrap();
         for set in [small(), small().with_origin(origin), drawn] {
             set.write(&path).unwrap();
-            assert_eq!(MapSet::read(&path, &MapPaths::default()).unwrap(), set);
-            assert_eq!(read_map(&path, "maps", 4).unwrap(), (set.map(4).to_vec(), 3));
+            for back in [
+                MapSet::read(&path, &MapPaths::default()).unwrap(),
+                MapSet::open(&[&path], &MapPaths::default()).unwrap(),
+            ] {
+                let all: Vec<usize> = (0..6).collect();
+                assert_eq!(back.read_maps(&all).unwrap(), set.read_maps(&all).unwrap());
+                assert_eq!(
+                    back.read_maps(&[4, 1, 2]).unwrap(),
+                    set.read_maps(&[4, 1, 2]).unwrap()
+                );
+                assert_eq!(back.map(4).unwrap(), set.map(4).unwrap());
+                assert_eq!(
+                    (back.side(), back.params(), back.names()),
+                    (3, set.params(), set.names())
+                );
+                assert_eq!((back.bounds(), back.origin()), (set.bounds(), set.origin()));
+                let file = SetFile {
+                    name: "set.h5".into(),
+                    simulations: 2,
+                };
+                assert_eq!(back.files(), [file]);
+            }
             assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
         }
-        let message = read_map(&path, "maps", 6).unwrap_err().to_string();
+        let file = FieldFile::open(&path, &MapPaths::default()).unwrap();
+        assert_eq!(file.read(4).unwrap(), small().map(4).unwrap().as_ref());
+        for index in [6, usize::MAX] {
+            let message = file.read(index).unwrap_err().to_string();
+            assert!(
+                message.contains("no map 6") && message.contains("it has 6") || index != 6,
+                "{message}"
+            );
+        }
+        let wrong = MapPaths {
+            maps: Some("params".into()),
+            params: None,
+        };
         assert!(
-            message.contains("no row 6") && message.contains("it has 6"),
-            "{message}"
+            FieldFile::open(&path, &wrong)
+                .unwrap_err()
+                .to_string()
+                .contains("(maps, N, N)")
         );
-        assert!(read_map(&path, "maps", usize::MAX).is_err());
-        assert!(read_map(&path, "params", 0).is_err());
+    }
+
+    #[test]
+    fn several_files_are_one_set() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, offset: f32, params: Vec<f64>, side: usize| {
+            let maps = (0..params.len() / 2 * 3 * side * side)
+                .map(|i| i as f32 + offset)
+                .collect();
+            let path = folder.path().join(name);
+            MapSet::new(maps, side, params, camels_names(2))
+                .unwrap()
+                .write(&path)
+                .unwrap();
+            path
+        };
+        let a = write("a.h5", 0.0, vec![0.1, 0.8, 0.2, 0.9], 4);
+        let b = write("b.h5", 1000.0, vec![0.3, 0.7], 4);
+        let set = MapSet::open(&[&a, &b], &MapPaths::default()).unwrap();
+        assert_eq!(
+            (set.len(), set.simulations(), set.maps_per_simulation()),
+            (9, 3, 3)
+        );
+        assert_eq!((set.theta(6), set.theta(5)), (&[0.3, 0.7][..], &[0.2, 0.9][..]));
+        // Runs that end at the border of the files, and single maps.
+        let picks = [4, 5, 6, 7, 0, 8];
+        let maps = set.read_maps(&picks).unwrap();
+        for (map, i) in maps.chunks_exact(16).zip(picks) {
+            let expected = if i < 6 {
+                i as f32 * 16.0
+            } else {
+                1000.0 + (i - 6) as f32 * 16.0
+            };
+            assert_eq!(map[0], expected);
+            assert_eq!(set.map(i).unwrap(), map);
+        }
+        let message = |files: &[&std::path::PathBuf]| {
+            MapSet::open(files, &MapPaths::default()).unwrap_err().to_string()
+        };
+        let again = write("c.h5", 0.0, vec![0.4, 0.7, 0.3, 0.7], 4);
+        let shared = message(&[&a, &b, &again]);
+        assert!(
+            shared.contains("shares simulations") && shared.contains("b.h5"),
+            "{shared}"
+        );
+        let larger = write("d.h5", 0.0, vec![0.4, 0.7], 5);
+        assert!(message(&[&a, &larger]).contains("5×5"));
+        assert!(message(&[]).contains("at least one file"));
+    }
+
+    #[test]
+    fn maps_and_parameters_are_found_by_their_shape() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("any.h5");
+        let mut file = NewFile::new();
+        file.dataset("z=0/T", &[4, 2, 2], Values::F32(&[1.0; 16]))
+            .unwrap();
+        file.dataset("z=0/labels", &[2, 2], Values::F64(&[0.1, 0.2, 0.3, 0.4]))
+            .unwrap();
+        file.dataset("k", &[3], Values::F64(&[0.0; 3])).unwrap();
+        file.write(&path).unwrap();
+        let set = MapSet::open(&[&path], &MapPaths::default()).unwrap();
+        assert_eq!((set.len(), set.simulations()), (4, 2));
+        file.dataset("z=0/P", &[4, 2, 2], Values::F32(&[1.0; 16]))
+            .unwrap();
+        file.write(&path).unwrap();
+        let message = MapSet::open(&[&path], &MapPaths::default())
+            .unwrap_err()
+            .to_string();
+        for words in ["z=0/P (4, 2, 2) f32, z=0/T (4, 2, 2) f32", "--maps"] {
+            assert!(message.contains(words), "{message}");
+        }
+        let mut none = NewFile::new();
+        none.dataset("k", &[3], Values::F64(&[0.0; 3])).unwrap();
+        none.write(&path).unwrap();
+        let message = MapSet::open(&[&path], &MapPaths::default())
+            .unwrap_err()
+            .to_string();
+        assert!(message.contains("it holds k (3) f64"), "{message}");
     }
 
     #[test]
@@ -395,8 +528,8 @@ mod tests {
                 .unwrap();
             file.write(&path).unwrap();
             let paths = MapPaths {
-                maps: "group/Mcdm".into(),
-                params: "group/p".into(),
+                maps: Some("group/Mcdm".into()),
+                params: Some("group/p".into()),
             };
             let set = MapSet::read(&path, &paths).unwrap();
             assert_eq!(set.names().last().unwrap(), last);

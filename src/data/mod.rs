@@ -1,17 +1,27 @@
 //! Read, write, split and normalise fields and the parameters behind them.
 //!
-//! [`MapSet`] holds maps and the parameters of the simulations they come from, [`Split`] divides them by simulation,
-//! [`FieldTransform`] brings pixels and [`UnitBox`] parameters to the scale that networks learn best on.
+//! [`MapSet`] holds maps, in memory or in files, and the parameters of the simulations they come from; [`FieldFile`]
+//! reads the maps or grids of one file. [`Split`] divides maps by simulation, [`FieldTransform`] brings pixels and
+//! [`UnitBox`] parameters to the scale that networks learn best on.
 
 mod camels;
 mod dataset;
+mod discover;
 mod field;
+mod field_file;
 pub mod hdf5;
 mod normalise;
+mod npy;
+mod numbers;
+mod open_set;
+mod parameters;
 mod split;
 
-pub use camels::{camels_names, camels_range};
-pub use dataset::{MapPaths, MapSet, Origin, read_map};
-pub use field::FieldTransform;
+pub use camels::{CamelsName, ParameterInfo, ParameterTable, Shape, camels_names, camels_range, read_info};
+pub use dataset::{MapSet, Origin, SetFile};
+pub use field::{FieldScaling, FieldTransform, Scale};
+pub use field_file::{FieldFile, MapPaths};
 pub use normalise::UnitBox;
+pub use npy::NpyFile;
+pub use numbers::Number;
 pub use split::{Fractions, Split};

@@ -9,10 +9,10 @@ use armilla_models::velocity::VelocityConfig;
 use serde::{Deserialize, Serialize};
 use serde_norway::Value;
 
-use crate::data::Fractions;
+use crate::data::{FieldScaling, Fractions};
 use crate::{Error, Result};
 
-/// The settings of a training: four sections, each of which may be left out, as may each key in them.
+/// The settings of a training: five sections, each of which may be left out, as may each key in them.
 ///
 /// ```
 /// use armilla::pipeline::TrainConfig;
@@ -29,6 +29,8 @@ pub struct TrainConfig {
     pub training: Trainer,
     /// What is peculiar to flow matching in it.
     pub flow_matching: FlowMatching,
+    /// Which transform of the pixels is fitted.
+    pub pixels: FieldScaling,
     /// Which fraction of the simulations goes into which part.
     pub split: Fractions,
 }
@@ -133,6 +135,7 @@ mod tests {
                 &["training", "`batchsize`", "`batch_size`"][..],
             ),
             ("trainig: {}", &["`trainig`", "`training`", "`split`"]),
+            ("pixels: {scale: log}", &["pixels.scale", "`minmax`"]),
             ("split: {train: a}", &["split.train", "f64"]),
             (
                 "network: {unet: {chanels: [1]}}",

@@ -3,8 +3,7 @@
 use std::path::Path;
 
 use super::TrainedFlow;
-use crate::data::hdf5::Hdf5File;
-use crate::data::{MapPaths, camels_names, read_map};
+use crate::data::{FieldFile, MapPaths};
 use crate::{Error, Result};
 
 /// One map of a file.
@@ -23,16 +22,21 @@ pub struct Observation {
 }
 
 impl Observation {
-    /// Read map `index` of the file at `path` for `flow`, and nothing else of it but its parameters. A file without the
-    /// dataset of the parameters is one whose truth is not known.
+    /// Read map `index` of the file at `path` for `flow`, and nothing else of it but its parameters. Where
+    /// these are not found, the truth is not known.
     ///
     /// # Errors
     ///
     /// A file, dataset or map that is not there or does not fit the run, and true parameters outside its prior.
     pub fn read(path: impl AsRef<Path>, paths: &MapPaths, index: usize, flow: &TrainedFlow) -> Result<Self> {
         let path = path.as_ref();
-        let (map, side) = read_map(path, &paths.maps, index)?;
+        let fields = FieldFile::open(path, paths)?;
+        let &[side, _] = fields.shape() else {
+            let what = format!("it holds grids of {:?} cells; runs know maps", fields.shape());
+            return Err(Error::file(path, what));
+        };
         flow.check_side(side).map_err(|e| Error::file(path, e))?;
+        let map = fields.read(index)?;
         let file = path
             .file_name()
             .unwrap_or_default()
@@ -46,9 +50,13 @@ impl Observation {
             truth: None,
             trained_on: false,
         };
-        let Some((names, row, simulation, simulations)) = parameters(path, paths, index)? else {
+        let Some(parameters) = fields.parameters(paths)? else {
             return Ok(observation);
         };
+        let names = &parameters.names;
+        let simulations = parameters.values.len() / names.len();
+        let simulation = index / fields.per_simulation(simulations);
+        let row = &parameters.values[simulation * names.len()..][..names.len()];
         let place = |name: &String| names.iter().position(|n| n == name);
         let places: Option<Vec<usize>> = card.parameters.names().iter().map(place).collect();
         if let Some(places) = places {
@@ -59,40 +67,14 @@ impl Observation {
                 .map_err(|e| Error::file(path, format!("{e}: the run was not trained there")))?;
             observation.truth = Some(truth);
         }
-        let same = observation.file == card.data.file && simulations == card.data.simulations;
-        observation.trained_on = same && card.simulations()?.train.contains(&simulation);
+        // The numbers of its simulations in the set begin behind those of the files before it.
+        let mut before = 0;
+        for known in &card.data.files {
+            if known.name == observation.file && known.simulations == simulations {
+                observation.trained_on = card.simulations()?.train.contains(&(before + simulation));
+            }
+            before += known.simulations;
+        }
         Ok(observation)
     }
-}
-
-/// Names and values of the parameters of map `index`, its simulation and the number of simulations.
-type Row = (Vec<String>, Vec<f64>, usize, usize);
-
-fn parameters(path: &Path, paths: &MapPaths, index: usize) -> Result<Option<Row>> {
-    let file = Hdf5File::open(path)?;
-    let there = file
-        .datasets()?
-        .iter()
-        .any(|d| d.path == paths.params.trim_matches('/'));
-    if !there && paths.params == MapPaths::default().params {
-        return Ok(None);
-    }
-    let params = file.dataset(&paths.params)?;
-    let maps = file.dataset(&paths.maps)?.rows();
-    let columns = match *params.shape() {
-        [_] => 1,
-        [_, columns] if columns > 0 => columns,
-        _ => return Err(params.error("parameters need the shape (simulations, parameters)")),
-    };
-    let simulations = params.rows();
-    if simulations == 0 || !maps.is_multiple_of(simulations) {
-        return Err(params.error(format!("{maps} maps cannot belong to {simulations} simulations")));
-    }
-    let simulation = index / (maps / simulations);
-    let row: Vec<f64> = params.read_rows(simulation..simulation + 1)?;
-    let names = params.info().attributes.get("names").and_then(|a| a.to_texts());
-    let names = names
-        .filter(|n| n.len() == columns)
-        .unwrap_or_else(|| camels_names(columns));
-    Ok(Some((names, row, simulation, simulations)))
 }

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{OutFolder, PriorBox};
 use crate::atomic::{cannot_write, write_atomically};
-use crate::data::{FieldTransform, Fractions, Origin, Split};
+use crate::data::{FieldTransform, Fractions, Origin, SetFile, Split};
 use crate::plot::{Curve, Loss, loss};
 use crate::{Error, Result};
 
@@ -26,7 +26,7 @@ pub const MODEL_FILE: &str = "model.json";
 /// The losses, drawn.
 pub(super) const HISTORY_PICTURE: &str = "training_history.png";
 /// The form of the description that this version writes.
-pub(super) const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 3;
 /// Heun steps in which fields are generated: more are not seen in a picture.
 const GENERATION_STEPS: usize = 24;
 
@@ -46,6 +46,8 @@ pub struct ModelCard {
     pub transform: FieldTransform,
     /// How the maps were made, where that is known.
     pub origin: Option<Origin>,
+    /// The unit of the pixels, where that is known; empty for a ratio.
+    pub unit: Option<String>,
     /// How it was trained.
     pub training: Trainer,
     /// What was peculiar to flow matching in it.
@@ -64,9 +66,9 @@ pub struct ModelCard {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainingData {
-    /// The name of the file.
-    pub file: String,
-    /// How many simulations it holds.
+    /// The files, in their order; none for maps that were in memory alone.
+    pub files: Vec<SetFile>,
+    /// How many simulations there are.
     pub simulations: usize,
     /// How many maps each of them has.
     pub maps_per_simulation: usize,

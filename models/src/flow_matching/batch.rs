@@ -62,15 +62,15 @@ impl<'a> Drawing<'a> {
         self.examples.parameters.len() / self.dim
     }
 
-    pub(super) fn draw(&self, picks: &[usize], stream: &mut Stream) -> FlowBatch {
+    pub(super) fn draw(&self, picks: &[usize], stream: &mut Stream) -> Result<FlowBatch> {
         let (n, dim, side) = (self.side * self.side, self.dim, self.side);
         let mut strata: Vec<usize> = (0..picks.len()).collect();
         strata.shuffle(stream);
         let mut batch = FlowBatch::default();
-        for (pick, stratum) in picks.iter().zip(strata) {
+        let fields = self.examples.fields.read(picks, n)?;
+        for ((pick, field), stratum) in picks.iter().zip(fields.chunks_exact(n)).zip(strata) {
             let p = (stratum as f64 + stream.random::<f64>()) / picks.len() as f64;
             let time = Time::from_log_snr(self.times.quantile(p));
-            let field = &self.examples.fields[pick * n..(pick + 1) * n];
             let place = if self.augment {
                 symmetry(side, self.periodic, stream)
             } else {
@@ -86,7 +86,7 @@ impl<'a> Drawing<'a> {
             let theta = &self.examples.parameters[pick * dim..(pick + 1) * dim];
             batch.parameters.extend(theta);
         }
-        batch
+        Ok(batch)
     }
 }
 
@@ -98,7 +98,7 @@ impl Source for Drawing<'_> {
     }
 
     fn batch(&self, picks: &[usize], stream: &mut Stream) -> Result<FlowBatch> {
-        Ok(self.draw(picks, stream))
+        self.draw(picks, stream)
     }
 }
 

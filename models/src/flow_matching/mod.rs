@@ -29,11 +29,37 @@ use batch::{Drawing, FlowBatch};
 /// Larger counts are mistakes: a training of a million steps takes weeks.
 const MOST: usize = 1_000_000;
 
+/// Fields that are in memory, or are read when a batch needs them.
+pub trait Fields: Sync {
+    /// The numbers of all fields together.
+    fn numbers(&self) -> usize;
+
+    /// The fields `picks`, of `len` numbers each, one after the other.
+    ///
+    /// # Errors
+    /// A field that cannot be read.
+    fn read(&self, picks: &[usize], len: usize) -> Result<Vec<f32>>;
+}
+
+impl Fields for Vec<f32> {
+    fn numbers(&self) -> usize {
+        self.len()
+    }
+
+    fn read(&self, picks: &[usize], len: usize) -> Result<Vec<f32>> {
+        let mut fields = Vec::with_capacity(picks.len() * len);
+        for pick in picks {
+            fields.extend_from_slice(&self[pick * len..(pick + 1) * len]);
+        }
+        Ok(fields)
+    }
+}
+
 /// Fields of unit variance and their parameters.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Examples<'a> {
-    /// One field after the other.
-    pub fields: &'a [f32],
+    /// The fields.
+    pub fields: &'a dyn Fields,
     /// One parameter vector in physical units for each field.
     pub parameters: &'a [f64],
 }
@@ -129,8 +155,8 @@ impl FlowMatching {
     ) -> Result<()> {
         let (n, dim) = (network.field_len(), network.bounds().len());
         for (part, examples) in [("training", training), ("validation", validation)] {
-            let (fields, rows) = (examples.fields.len() / n, examples.parameters.len() / dim);
-            if fields * n != examples.fields.len()
+            let (fields, rows) = (examples.fields.numbers() / n, examples.parameters.len() / dim);
+            if fields * n != examples.fields.numbers()
                 || rows * dim != examples.parameters.len()
                 || fields != rows
             {
@@ -138,7 +164,7 @@ impl FlowMatching {
                     "train",
                     format!(
                         "{} numbers are not {rows} {part} fields of {n}, one for each vector of {dim} parameters",
-                        examples.fields.len()
+                        examples.fields.numbers()
                     ),
                 ));
             }
@@ -196,7 +222,7 @@ impl<D: Device> Learner for Flow<'_, D> {
         let times = &network.config().times;
         let mut loss = 0.0;
         for chunk in picks.chunks(64) {
-            let batch = self.validation.draw(chunk, &mut stream);
+            let batch = self.validation.draw(chunk, &mut stream)?;
             let c = batch.coefficients(network);
             let basis = network.basis(batch.x, &batch.times)?;
             let forms = Quadratic::rows(&basis, &batch.u, network.field_len());

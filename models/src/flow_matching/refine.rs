@@ -46,7 +46,7 @@ pub(super) fn refine<D: Device>(
             return Ok(None);
         }
         let picks = order.at(forms.len()..draws.min(forms.len() + rows_at_once));
-        let batch = training.draw(&picks, &mut stream);
+        let batch = training.draw(&picks, &mut stream)?;
         let inputs = batch.inputs(network);
         let width = inputs.len() / batch.times.len();
         let basis = network.basis(batch.x, &batch.times)?;

@@ -1,12 +1,19 @@
 //! Read a dataset, whole or by rows.
 
+use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use hdf5_pure::{Dataset, Datatype, Error as Inner};
+use hdf5_pure::{Dataset, Datatype, DatatypeByteOrder, Error as Inner, FloatingPointLayout, Layout};
+use rayon::prelude::*;
 
-use super::file::DatasetInfo;
+#[cfg(feature = "libhdf5")]
+use super::c_library;
+use super::file::Reader;
+use super::info::DatasetInfo;
 use super::message;
+use crate::data::npy::no_such_rows;
+use crate::data::numbers::{Element, Kind, Number, Numbers};
 use crate::{Error, Result};
 
 /// gzip, the strongest of the compressors understood, packs at most 1032 to 1; a damaged header claims far more.
@@ -23,47 +30,34 @@ pub struct Hdf5Dataset {
     shape: Vec<usize>,
     /// The bytes of one element as stored.
     element: u64,
+    /// The type of the elements, if it is one that machines compute with.
+    standard: Option<Element>,
     /// The most bytes that a sound file of this size can be asked for at once.
     most: u64,
     dataset: Dataset,
+    storage: Storage,
 }
 
-/// A number type that any float or integer dataset can be read as: `f32` and `f64`.
-///
-/// As `f64`, every float dataset and integers up to 2⁵³ keep their exact values.
-pub trait Number: Copy + sealed::Sealed {
-    #[doc(hidden)]
-    fn whole(dataset: &Dataset) -> std::result::Result<Vec<Self>, Inner>;
-    #[doc(hidden)]
-    fn rows(dataset: &Dataset, start: u64, count: u64) -> std::result::Result<Vec<Self>, Inner>;
-}
-
-mod sealed {
-    pub trait Sealed {}
-    impl Sealed for f32 {}
-    impl Sealed for f64 {}
-}
-
-impl Number for f32 {
-    fn whole(dataset: &Dataset) -> std::result::Result<Vec<Self>, Inner> {
-        dataset.read_f32()
-    }
-    fn rows(dataset: &Dataset, start: u64, count: u64) -> std::result::Result<Vec<Self>, Inner> {
-        dataset.read_f32_rows(start, count)
-    }
-}
-
-impl Number for f64 {
-    fn whole(dataset: &Dataset) -> std::result::Result<Vec<Self>, Inner> {
-        dataset.read_f64()
-    }
-    fn rows(dataset: &Dataset, start: u64, count: u64) -> std::result::Result<Vec<Self>, Inner> {
-        dataset.read_f64_rows(start, count)
-    }
+/// How its elements are got at.
+#[derive(Debug)]
+enum Storage {
+    /// They lie one after another.
+    Plain(Numbers),
+    /// In chunks of so many rows, or otherwise.
+    Other(usize),
+    /// The C library knows.
+    #[cfg(feature = "libhdf5")]
+    C(c_library::Dataset),
 }
 
 impl Hdf5Dataset {
-    pub(super) fn new(file: &Path, file_size: u64, info: DatasetInfo, dataset: Dataset) -> Result<Self> {
+    pub(super) fn new(
+        file: &Path,
+        file_size: u64,
+        reader: Reader,
+        info: DatasetInfo,
+        dataset: Dataset,
+    ) -> Result<Self> {
         let element = match dataset.element_size() {
             Ok(size) => size,
             Err(e) => return Err(message::of_dataset(file, &info.path, &e)),
@@ -77,13 +71,33 @@ impl Hdf5Dataset {
             return Err(Error::file(file, what));
         };
         let most = file_size.saturating_mul(MAX_RATIO).max(ALWAYS_ALLOWED);
+        let standard = dataset.datatype().ok().and_then(|datatype| standard(&datatype));
+        let storage = match reader {
+            #[cfg(feature = "libhdf5")]
+            Reader::C => Storage::C(c_library::Dataset::open(file, &info.path)?),
+            #[cfg(feature = "libhdf5")]
+            Reader::Rust if info.filters.iter().any(|f| !message::is_understood(f.id)) => {
+                Storage::C(c_library::Dataset::open(file, &info.path)?)
+            }
+            Reader::Rust => {
+                match standard.and_then(|element| plain(file, file_size, &shape, element, &dataset)) {
+                    Some(numbers) => Storage::Plain(numbers),
+                    None => {
+                        let band = info.chunks.as_ref().and_then(|c| c.first().copied());
+                        Storage::Other(band.and_then(|n| usize::try_from(n).ok()).unwrap_or(0))
+                    }
+                }
+            }
+        };
         Ok(Self {
             file: file.to_owned(),
             info,
             shape,
             element,
+            standard,
             most,
             dataset,
+            storage,
         })
     }
 
@@ -108,33 +122,91 @@ impl Hdf5Dataset {
     ///
     /// A damaged file, a filter that is not supported, or elements that are not numbers.
     pub fn read<T: Number>(&self) -> Result<Vec<T>> {
-        self.check_readable(self.rows())?;
-        let values = T::whole(&self.dataset).map_err(|e| self.fail(&e))?;
-        self.checked(values, self.rows())
+        self.read_rows(0..self.rows())
     }
 
-    /// Read rows `range` of its first axis, in row-major order, and nothing else.
+    /// Read rows `range` of its first axis, in row-major order, and nothing else: of a chunked dataset the chunks that hold
+    /// them, several at a time.
     ///
     /// # Errors
     ///
     /// Rows that do not exist, and everything [`read`](Self::read) may return.
     pub fn read_rows<T: Number>(&self, range: Range<usize>) -> Result<Vec<T>> {
-        let rows = self.rows();
-        if range.end > rows || range.start > range.end {
-            let what = if range.end.saturating_sub(range.start) == 1 {
-                format!("there is no row {}", range.start)
-            } else {
-                format!("there are no rows {}..{}", range.start, range.end)
-            };
-            return Err(self.error(format!("{what}: it has {rows}, numbered from 0")));
+        self.check_rows(&range)?;
+        let mut out = vec![T::zeroed(); self.elements(range.len())];
+        self.read_into(range, &mut out)?;
+        Ok(out)
+    }
+
+    /// [`read_rows`](Self::read_rows) into `out`, which must be as long as they are.
+    pub(in crate::data) fn read_into<T: Number>(&self, range: Range<usize>, out: &mut [T]) -> Result<()> {
+        self.check_rows(&range)?;
+        if out.len() != self.elements(range.len()) {
+            return Err(self.error(format!("{} values do not hold rows {range:?}", out.len())));
         }
-        if range.is_empty() {
-            return Ok(Vec::new());
+        if out.is_empty() {
+            return Ok(());
         }
-        let count = range.len();
-        self.check_readable(count)?;
-        let values = T::rows(&self.dataset, range.start as u64, count as u64).map_err(|e| self.fail(&e))?;
-        self.checked(values, count)
+        match &self.storage {
+            Storage::Plain(numbers) => numbers
+                .read(range, out)
+                .map_err(|e| self.error(message::of_io(&e))),
+            #[cfg(feature = "libhdf5")]
+            Storage::C(dataset) => dataset
+                .read(range, &self.shape, out)
+                .map_err(|what| self.error(what)),
+            Storage::Other(0) => self.decode(range, out),
+            Storage::Other(band) => {
+                let row = out.len() / range.len();
+                // No chunk is decompressed twice: parts end where chunks do.
+                let mut parts = Vec::new();
+                let (mut rest, mut start) = (out, range.start);
+                while start < range.end {
+                    let end = (start / band + 1).saturating_mul(*band).min(range.end);
+                    let (part, behind) = rest.split_at_mut((end - start) * row);
+                    parts.push((start..end, part));
+                    (rest, start) = (behind, end);
+                }
+                match parts.len() {
+                    1 => parts
+                        .into_iter()
+                        .try_for_each(|(rows, part)| self.decode(rows, part)),
+                    _ => parts
+                        .into_par_iter()
+                        .try_for_each(|(rows, part)| self.decode(rows, part)),
+                }
+            }
+        }
+    }
+
+    fn decode<T: Number>(&self, rows: Range<usize>, out: &mut [T]) -> Result<()> {
+        let (start, count) = (rows.start as u64, rows.len() as u64);
+        let damaged = |found: usize| {
+            self.error(format!(
+                "{found} values were found where {} should be: the file is damaged",
+                out.len()
+            ))
+        };
+        let Some(element) = self.standard else {
+            let values = self.dataset.read_f64_rows(start, count);
+            let values = values.map_err(|e| self.fail(&e))?;
+            if values.len() != out.len() {
+                return Err(damaged(values.len()));
+            }
+            out.iter_mut()
+                .zip(values)
+                .for_each(|(out, x)| *out = T::from_f64(x));
+            return Ok(());
+        };
+        let bytes = self
+            .dataset
+            .read_raw_rows(start, count)
+            .map_err(|e| self.fail(&e))?;
+        if bytes.len() != out.len() * element.size() {
+            return Err(damaged(bytes.len() / element.size()));
+        }
+        element.decode(&bytes, out);
+        Ok(())
     }
 
     /// An error about this dataset.
@@ -148,7 +220,10 @@ impl Hdf5Dataset {
         inner.fold(rows, |product, &n| product.saturating_mul(n))
     }
 
-    fn check_readable(&self, rows: usize) -> Result<()> {
+    fn check_rows(&self, range: &Range<usize>) -> Result<()> {
+        if range.end > self.rows() || range.start > range.end {
+            return Err(self.error(no_such_rows(range, self.rows())));
+        }
         let numeric = matches!(
             self.dataset.datatype(),
             Ok(Datatype::FloatingPoint { .. } | Datatype::FixedPoint { .. })
@@ -157,7 +232,7 @@ impl Hdf5Dataset {
             return Err(self.error(format!("its elements are not numbers but {}", self.info.dtype)));
         }
         // Memory is asked for before the file is found to hold too little.
-        let bytes = (self.elements(rows) as u64).saturating_mul(self.element);
+        let bytes = (self.elements(range.len()) as u64).saturating_mul(self.element.max(8));
         if bytes > self.most {
             return Err(self.error(format!(
                 "its shape {:?} asks for {bytes} bytes at once, which a file of this size cannot hold: it is damaged, or \
@@ -166,18 +241,6 @@ impl Hdf5Dataset {
             )));
         }
         Ok(())
-    }
-
-    fn checked<T>(&self, values: Vec<T>, rows: usize) -> Result<Vec<T>> {
-        let expected = self.elements(rows);
-        if values.len() != expected {
-            return Err(self.error(format!(
-                "{} values were found where {} should be: the file is damaged",
-                values.len(),
-                expected
-            )));
-        }
-        Ok(values)
     }
 
     fn fail(&self, error: &Inner) -> Error {
@@ -189,4 +252,67 @@ impl Hdf5Dataset {
         }
         message::of_dataset(&self.file, &self.info.path, error)
     }
+}
+
+/// The numbers of a dataset that lie one after another in the file as this machine could hold them.
+fn plain(path: &Path, size: u64, shape: &[usize], element: Element, dataset: &Dataset) -> Option<Numbers> {
+    let Ok(Layout::Contiguous {
+        address: Some(address),
+        ..
+    }) = dataset.layout()
+    else {
+        return None;
+    };
+    let rows = shape.first().copied().unwrap_or(1);
+    let row = shape
+        .iter()
+        .skip(1)
+        .try_fold(1usize, |product, &n| product.checked_mul(n))?;
+    Numbers::new(File::open(path).ok()?, size, address, element, rows, row)
+}
+
+/// The element type, if it is one that machines compute with: all bits are used, in the usual places.
+fn standard(datatype: &Datatype) -> Option<Element> {
+    let order = |order: &DatatypeByteOrder| match order {
+        DatatypeByteOrder::LittleEndian => Some(false),
+        DatatypeByteOrder::BigEndian => Some(true),
+        DatatypeByteOrder::Vax => None,
+    };
+    let (kind, big_endian) = match datatype {
+        Datatype::FloatingPoint {
+            size,
+            byte_order,
+            layout,
+        } => {
+            let kind = match size {
+                4 if *layout == FloatingPointLayout::IEEE754_BINARY32 => Kind::F32,
+                8 if *layout == FloatingPointLayout::IEEE754_BINARY64 => Kind::F64,
+                _ => return None,
+            };
+            (kind, order(byte_order)?)
+        }
+        Datatype::FixedPoint {
+            size,
+            byte_order,
+            layout,
+        } => {
+            if layout.bit_offset != 0 || u32::from(layout.bit_precision) != 8 * size {
+                return None;
+            }
+            let kind = match (size, layout.signed) {
+                (1, true) => Kind::I8,
+                (2, true) => Kind::I16,
+                (4, true) => Kind::I32,
+                (8, true) => Kind::I64,
+                (1, false) => Kind::U8,
+                (2, false) => Kind::U16,
+                (4, false) => Kind::U32,
+                (8, false) => Kind::U64,
+                _ => return None,
+            };
+            (kind, order(byte_order)?)
+        }
+        _ => return None,
+    };
+    Some(Element { kind, big_endian })
 }

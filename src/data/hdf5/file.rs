@@ -3,13 +3,16 @@
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
-use hdf5_pure::{Dataset, Datatype, DatatypeByteOrder, File, Group};
-use serde::Serialize;
+use hdf5_pure::{Dataset, Datatype, File, FormatError, Group, Source};
 
 use super::attribute::{Attribute, Attributes, one_line};
 use super::dataset::Hdf5Dataset;
+use super::info::{DatasetInfo, Filter, GroupInfo, short};
 use super::message;
+use super::soft_link::{self, Members, SoftLinks};
+use crate::data::numbers::read_exact_at;
 use crate::suggest::closest;
 use crate::{Error, Result};
 
@@ -32,54 +35,46 @@ const MAX_DEPTH: usize = 32;
 pub struct Hdf5File {
     path: PathBuf,
     size: u64,
+    reader: Reader,
     file: File,
+    /// For the soft links, which are looked for when a path is not there without them.
+    source: Positioned,
+    members: OnceLock<Members>,
 }
 
-/// What is known of a dataset without reading it. Displays as `maps (30, 64, 64) f32`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct DatasetInfo {
-    /// The full path inside the file, without a leading slash.
-    pub path: String,
-    /// The length of each axis, slowest first; empty for a single value.
-    pub shape: Vec<u64>,
-    /// The element type in short: `f32`, `u64`, `f64 (big-endian)`, `string`…
-    pub dtype: String,
-    /// The shape of a chunk, where the dataset is stored in chunks.
-    pub chunks: Option<Vec<u64>>,
-    /// The filters that a chunk goes through when written, in order.
-    pub filters: Vec<Filter>,
-    /// The attributes.
-    pub attributes: Attributes,
+/// Who reads the numbers of a dataset; names, shapes and attributes are always read by this crate's own reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Reader {
+    /// The one in Rust; in a build with the C library that one steps in for filters which the first does not know.
+    #[default]
+    Rust,
+    /// The HDF5 C library.
+    #[cfg(feature = "libhdf5")]
+    C,
 }
 
-/// A group and its attributes.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct GroupInfo {
-    /// The full path inside the file, without a leading slash; the root group is empty.
-    pub path: String,
-    /// The attributes.
-    pub attributes: Attributes,
+/// A file that any number of threads read at once.
+#[derive(Debug)]
+struct Positioned {
+    file: fs::File,
+    size: u64,
 }
 
-/// One filter of a dataset.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Filter {
-    /// Its registered number.
-    pub id: u16,
-    /// Its name, as far as it is known.
-    pub name: Option<String>,
-}
+impl Source for Positioned {
+    fn len(&self) -> u64 {
+        self.size
+    }
 
-impl std::fmt::Display for DatasetInfo {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let shape: Vec<String> = self.shape.iter().map(u64::to_string).collect();
-        write!(
-            f,
-            "{} ({}) {}",
-            one_line(&self.path),
-            shape.join(", "),
-            self.dtype
-        )
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::result::Result<(), FormatError> {
+        let end = offset.checked_add(buffer.len() as u64);
+        if end.is_none_or(|end| end > self.size) {
+            return Err(FormatError::UnexpectedEof {
+                expected: usize::try_from(end.unwrap_or(u64::MAX)).unwrap_or(usize::MAX),
+                available: usize::try_from(self.size).unwrap_or(usize::MAX),
+            });
+        }
+        read_exact_at(&self.file, buffer, offset).map_err(|e| FormatError::Source(message::of_io(&e)))
     }
 }
 
@@ -90,6 +85,15 @@ impl Hdf5File {
     ///
     /// A missing file, one that is not HDF5, and one that is shorter than it says it is.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(path, Reader::default())
+    }
+
+    /// [`open`](Self::open), choosing who reads the numbers. The values are the same.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_with(path: impl AsRef<Path>, reader: Reader) -> Result<Self> {
         let path = path.as_ref();
         let fail = |what: String| Err(Error::file(path, what));
         let meta = match fs::metadata(path) {
@@ -103,7 +107,12 @@ impl Hdf5File {
         if size == 0 {
             return fail("the file is empty".to_owned());
         }
-        let file = match File::open_streaming(path) {
+        let file = match fs::File::open(path) {
+            Ok(file) => file,
+            Err(e) => return fail(message::of_io(&e)),
+        };
+        let again = file.try_clone();
+        let file = match File::from_source(Positioned { file, size }) {
             Ok(file) => file,
             Err(e) => {
                 if let Some(kind) = other_kind(path) {
@@ -120,9 +129,16 @@ impl Hdf5File {
                 "the file is truncated: it has {size} bytes and should have {end}; copy or download it again"
             ));
         }
+        let source = match again {
+            Ok(file) => Positioned { file, size },
+            Err(e) => return fail(message::of_io(&e)),
+        };
         Ok(Self {
             path: path.to_owned(),
             size,
+            reader,
+            source,
+            members: OnceLock::new(),
             file,
         })
     }
@@ -139,12 +155,23 @@ impl Hdf5File {
     /// A damaged file, or links that run in a circle.
     pub fn datasets(&self) -> Result<Vec<DatasetInfo>> {
         let mut found = Vec::new();
-        self.walk(&self.file.root(), "", 0, &mut |path, object| {
-            if let Found::Dataset(dataset) = object {
-                found.push(self.info(path, &dataset)?);
+        for (path, object) in self.objects()? {
+            if let Object::Dataset(dataset) = object {
+                found.push(self.info(&path, &dataset)?);
             }
-            Ok(())
-        })?;
+        }
+        for (link, target) in self.links() {
+            // Those to groups, to other links and to nothing are passed over; the last two end somewhere, or do not.
+            let resolved = soft_link::resolve(self.links(), target);
+            let mut linked = found.iter().filter(|d| d.path == resolved && d.link_to.is_none());
+            if let Some(dataset) = linked.next().cloned() {
+                found.push(DatasetInfo {
+                    path: link.clone(),
+                    link_to: Some(resolved),
+                    ..dataset
+                });
+            }
+        }
         found.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(found)
     }
@@ -156,16 +183,12 @@ impl Hdf5File {
     /// As [`datasets`](Self::datasets).
     pub fn groups(&self) -> Result<Vec<GroupInfo>> {
         let mut found = Vec::new();
-        self.walk(&self.file.root(), "", 0, &mut |path, object| {
-            if let Found::Group(group) = object {
-                let attributes = self.group_attributes(group)?;
-                found.push(GroupInfo {
-                    path: path.to_owned(),
-                    attributes,
-                });
+        for (path, object) in self.objects()? {
+            if let Object::Group(group) = object {
+                let attributes = self.group_attributes(&group)?;
+                found.push(GroupInfo { path, attributes });
             }
-            Ok(())
-        })?;
+        }
         found.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(found)
     }
@@ -177,8 +200,19 @@ impl Hdf5File {
     /// A path that is not there: the message lists those that are and suggests the closest.
     pub fn dataset(&self, path: &str) -> Result<Hdf5Dataset> {
         let path = path.trim_matches('/');
-        match self.file.dataset(path) {
-            Ok(dataset) => Hdf5Dataset::new(&self.path, self.size, self.info(path, &dataset)?, dataset),
+        let mut found = self.file.dataset(path);
+        let mut resolved = path.to_owned();
+        if found.is_err() {
+            resolved = soft_link::resolve(self.links(), path);
+            if resolved != path {
+                found = self.file.dataset(&resolved);
+            }
+        }
+        match found {
+            Ok(dataset) => {
+                let info = self.info(&resolved, &dataset)?;
+                Hdf5Dataset::new(&self.path, self.size, self.reader, info, dataset)
+            }
             Err(e) => {
                 // A damaged file may fail both ways; then what the listing says is the nearer truth.
                 let paths = self.dataset_paths()?;
@@ -197,7 +231,8 @@ impl Hdf5File {
     /// A path that is not there, or a damaged file.
     pub fn attributes(&self, path: &str) -> Result<Attributes> {
         let fail = |e| message::of_file(&self.path, &e);
-        let path = path.trim_matches('/');
+        let resolved = soft_link::resolve(self.links(), path.trim_matches('/'));
+        let path = resolved.as_str();
         if path.is_empty() {
             return self.group_attributes(&self.file.root());
         }
@@ -217,24 +252,51 @@ impl Hdf5File {
         attributes(group.attrs(), group.attr_datatypes()).map_err(|e| message::of_file(&self.path, &e))
     }
 
+    fn members(&self) -> &Members {
+        self.members
+            .get_or_init(|| soft_link::find(&self.source, self.file.superblock()))
+    }
+
+    fn links(&self) -> &SoftLinks {
+        &self.members().links
+    }
+
     fn dataset_paths(&self) -> Result<Vec<String>> {
-        let mut paths = Vec::new();
-        self.walk(&self.file.root(), "", 0, &mut |path, object| {
-            if matches!(object, Found::Dataset(_)) {
-                paths.push(path.to_owned());
-            }
-            Ok(())
-        })?;
+        let datasets = |(path, object)| matches!(object, Object::Dataset(_)).then_some(path);
+        let mut paths: Vec<String> = self.objects()?.into_iter().filter_map(datasets).collect();
+        paths.extend(self.links().keys().cloned());
         paths.sort();
         Ok(paths)
     }
 
-    fn walk(
+    /// Every group and dataset by path, the root group first.
+    fn objects(&self) -> Result<Vec<(String, Object)>> {
+        let mut all = Vec::new();
+        match self.collect(self.file.root(), "", 0, &mut all) {
+            Ok(()) => return Ok(all),
+            Err(e) if self.links().is_empty() => return Err(e),
+            // In a group of the old form a soft link stops the reader beneath: its members are opened by their paths.
+            Err(_) => all.clear(),
+        }
+        all.push((String::new(), Object::Group(self.file.root())));
+        for (path, is_dataset) in &self.members().objects {
+            let fail = |e| message::of_dataset(&self.path, path, &e);
+            let object = if *is_dataset {
+                Object::Dataset(Box::new(self.file.dataset(path).map_err(fail)?))
+            } else {
+                Object::Group(self.file.group(path).map_err(fail)?)
+            };
+            all.push((path.clone(), object));
+        }
+        Ok(all)
+    }
+
+    fn collect(
         &self,
-        group: &Group,
+        group: Group,
         prefix: &str,
         depth: usize,
-        visit: &mut impl FnMut(&str, Found<'_>) -> Result<()>,
+        all: &mut Vec<(String, Object)>,
     ) -> Result<()> {
         let fail = |e| message::of_file(&self.path, &e);
         if depth > MAX_DEPTH {
@@ -243,12 +305,14 @@ impl Hdf5File {
                 format!("the groups nest more than {MAX_DEPTH} deep: its links probably run in a circle"),
             ));
         }
-        visit(prefix, Found::Group(group))?;
-        for (name, dataset) in group.iter_datasets().map_err(fail)? {
-            visit(&join(prefix, &name), Found::Dataset(Box::new(dataset)))?;
+        let datasets = group.iter_datasets().map_err(fail)?;
+        let groups = group.iter_groups().map_err(fail)?;
+        all.push((prefix.to_owned(), Object::Group(group)));
+        for (name, dataset) in datasets {
+            all.push((join(prefix, &name), Object::Dataset(Box::new(dataset))));
         }
-        for (name, inner) in group.iter_groups().map_err(fail)? {
-            self.walk(&inner, &join(prefix, &name), depth + 1, visit)?;
+        for (name, inner) in groups {
+            self.collect(inner, &join(prefix, &name), depth + 1, all)?;
         }
         Ok(())
     }
@@ -271,13 +335,14 @@ impl Hdf5File {
                 })
                 .collect(),
             attributes: attributes(dataset.attrs(), dataset.attr_datatypes()).map_err(fail)?,
+            link_to: None,
         })
     }
 }
 
-/// What a walk through the file meets.
-enum Found<'a> {
-    Group(&'a Group),
+/// A member of the file.
+enum Object {
+    Group(Group),
     Dataset(Box<Dataset>),
 }
 
@@ -329,33 +394,6 @@ fn no_such_dataset(path: &str, paths: &[String]) -> String {
         None => String::new(),
     };
     format!("there is no dataset `{path}`; it holds {list}{hint}")
-}
-
-/// The element type in short.
-fn short(datatype: &Datatype) -> String {
-    let order = |order: &DatatypeByteOrder| match order {
-        DatatypeByteOrder::LittleEndian => "",
-        DatatypeByteOrder::BigEndian => " (big-endian)",
-        DatatypeByteOrder::Vax => " (VAX)",
-    };
-    match datatype {
-        Datatype::FloatingPoint { size, byte_order, .. } => {
-            format!("f{}{}", u64::from(*size) * 8, order(byte_order))
-        }
-        Datatype::FixedPoint {
-            size,
-            byte_order,
-            layout,
-        } => {
-            let sign = if layout.signed { 'i' } else { 'u' };
-            // One byte has no order, whatever its flag says.
-            let order = if *size == 1 { "" } else { order(byte_order) };
-            format!("{sign}{}{order}", u64::from(*size) * 8)
-        }
-        Datatype::String { size, .. } => format!("string[{size}]"),
-        Datatype::VariableLength { is_string: true, .. } => "string".to_owned(),
-        other => one_line(&other.to_string()),
-    }
 }
 
 /// What a file that is not HDF5 is instead, as far as its first bytes tell.

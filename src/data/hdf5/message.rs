@@ -64,7 +64,7 @@ fn words(error: &Inner) -> String {
 }
 
 /// The words for a file that the system will not give us.
-pub(super) fn of_io(error: &io::Error) -> String {
+pub(in crate::data) fn of_io(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "no such file".to_owned(),
         io::ErrorKind::IsADirectory => "this is a folder, not a file".to_owned(),
@@ -82,7 +82,13 @@ pub(super) fn unsupported_filter(id: u16, recorded: Option<&str>) -> String {
         (None, None) => String::new(),
     };
     format!(
-        "it is compressed with filter {id}{name}, which needs a build with the HDF5 C library, not available yet; \
-         rewrite the file with gzip (`h5repack -f GZIP=4 old.h5 new.h5`)"
+        "it is compressed with filter {id}{name}, which needs a build with the HDF5 C library (`--features libhdf5`); \
+         or rewrite the file with gzip (`h5repack -f GZIP=4 old.h5 new.h5`)"
     )
+}
+
+/// Whether the reader in Rust undoes the filter.
+#[cfg(feature = "libhdf5")]
+pub(super) fn is_understood(id: u16) -> bool {
+    matches!(id, 1 | 2 | 3 | 6 | 32000)
 }

@@ -131,7 +131,6 @@ pub fn demo(
             config: settings.config.clone(),
             prior: PriorBox::of(&set, &[])?.0,
             hold_out: Some(settings.index),
-            file: "maps.h5".into(),
             seed: settings.seed,
         };
         let (flow, trained) = train(&set, &train_settings, &TrainRun::default(), &mut |event| {

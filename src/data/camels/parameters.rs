@@ -30,3 +30,16 @@ pub fn camels_range(name: &str) -> Option<([f64; 2], bool)> {
     let (_, range, logarithmic) = PARAMETERS.iter().find(|p| p.0 == name)?;
     Some((*range, *logarithmic))
 }
+
+/// The label here of a parameter that the project's files spell in several ways; others stay as they are.
+pub(super) fn label(name: &str) -> &str {
+    match name {
+        "Omega0" | "Omega_m" | "Omegam" => "Omega_m",
+        "sigma8" | "sigma_8" => "sigma_8",
+        "ASN1" | "A_SN1" => "A_SN1",
+        "AAGN1" | "A_AGN1" => "A_AGN1",
+        "ASN2" | "A_SN2" => "A_SN2",
+        "AAGN2" | "A_AGN2" => "A_AGN2",
+        other => other,
+    }
+}
