@@ -172,6 +172,12 @@ pub fn find_simulations(inputs: &[PathBuf]) -> Result<(Vec<SimulationFolder>, Op
             } else {
                 input.parent()
             };
+            // The files of one snapshot may have a folder of their own.
+            let of_parts = |folder: &&Path| {
+                let name = folder.file_name().unwrap_or_default();
+                !name.to_string_lossy().starts_with("snapdir_")
+            };
+            let folder = folder.into_iter().flat_map(Path::ancestors).find(of_parts);
             let name = folder.and_then(Path::file_name).unwrap_or_default();
             simulations.push(SimulationFolder {
                 name: name.to_string_lossy().into_owned(),
