@@ -25,9 +25,9 @@ const MAX_SIZE: usize = 1024;
 ///
 /// x = q + D(z) ψ(q), ψ̂(k) = i k/k² δ̂(k), v = a H(a) f D ψ,
 ///
-/// so that to first order its density contrast is D(z) δ; D is the [growth](crate::cosmology::growth()) of a flat universe
-/// with a cosmological constant, 1 today, and f its rate. It is right on large scales, and blurred below the displacements, some Mpc/h
-/// today. The mean density is exact.
+/// so that to first order its density contrast is D(z) δ; D is the [growth](crate::cosmology::growth()) of a flat
+/// universe with a cosmological constant, 1 today, and f its rate. It is right on large scales, and blurred below the
+/// displacements, some Mpc/h today. The mean density is exact.
 ///
 /// ```
 /// use armilla::samplers::rng::{Purpose, stream};

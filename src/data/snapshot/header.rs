@@ -61,7 +61,7 @@ impl FromStr for Species {
     fn from_str(text: &str) -> Result<Self> {
         let find = |s: &Species| s.name() == text || s.group() == text;
         Self::ALL.into_iter().find(find).ok_or_else(|| {
-            let hint = closest(text, Self::NAMES.into_iter());
+            let hint = closest(text, Self::NAMES);
             let hint = hint.map_or(String::new(), |name| format!("; did you mean `{name}`?"));
             Error::Invalid(format!(
                 "there are no particles `{text}`: name {}{hint}",

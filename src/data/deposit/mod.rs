@@ -1,57 +1,14 @@
 //! Spread particles over the cells of a periodic mesh.
 
-use std::ops::Range;
+mod scheme;
+mod spread;
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use self::spread::{BATCH, Block, Mesh, add_to_plane, add_to_row, sort, spread};
 use crate::{Error, Result};
 
-/// How a particle is shared among the nodes around it: the order p of the spline, for which it has p nodes along an axis
-/// (Hockney & Eastwood 1988; Sefusatti et al. 2016, arXiv 1512.07295).
-///
-/// Nodes lie at i · L/N, i = 0 … N − 1, as in Pylians. With s the distance to a node in cells the weight along an axis is
-///
-/// | scheme | weight |
-/// |---|---|
-/// | `ngp` | 1 for the nearest node |
-/// | `cic` | 1 − s for s < 1 |
-/// | `tsc` | ¾ − s² for s < ½, ½ (3/2 − s)² for s < 3/2 |
-/// | `pcs` | (4 − 6 s² + 3 s³)/6 for s < 1, (2 − s)³/6 for s < 2 |
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Scheme {
-    /// Nearest grid point.
-    Ngp,
-    /// Cloud in cell.
-    Cic,
-    /// Triangular-shaped cloud.
-    Tsc,
-    /// Piecewise cubic spline.
-    Pcs,
-}
-
-impl Scheme {
-    /// Its name, as files and the command line have it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ngp => "ngp",
-            Self::Cic => "cic",
-            Self::Tsc => "tsc",
-            Self::Pcs => "pcs",
-        }
-    }
-
-    /// The number p of nodes that share a particle along an axis.
-    pub fn order(self) -> usize {
-        match self {
-            Self::Ngp => 1,
-            Self::Cic => 2,
-            Self::Tsc => 3,
-            Self::Pcs => 4,
-        }
-    }
-}
+pub use scheme::Scheme;
 
 /// An axis of the box.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -134,9 +91,6 @@ enum Layout {
     Slabs { axis: Axis, depth: f64, count: usize },
 }
 
-/// Particles that are sorted by one thread at a time, and how many of them at once.
-const BLOCK: usize = 1 << 14;
-const BATCH: usize = 64 * BLOCK;
 /// A band is about as many cells as stay near a core.
 const BAND_CELLS: usize = 1 << 16;
 /// But no fewer rows than this many, as particles at its edge are looked at twice.
@@ -144,21 +98,6 @@ const BAND_ROWS: usize = 4;
 
 /// A box that was cut by division may be short of a slab by rounding.
 const SLACK: f64 = 1e-9;
-
-/// Particles of a block, band after band.
-#[derive(Debug, Clone)]
-struct Block<const D: usize> {
-    entries: Vec<Entry<D>>,
-    /// Where each band starts, and the end.
-    starts: Vec<u32>,
-}
-
-/// A particle in units of cells.
-#[derive(Debug, Clone, Copy)]
-struct Entry<const D: usize> {
-    at: [f64; D],
-    mass: f64,
-}
 
 impl Deposit {
     /// Maps of `size` × `size` cells of the slabs of thickness `depth` that a box of side `box_size` is cut into across
@@ -312,215 +251,9 @@ fn check_length(name: &str, length: f64) -> Result<()> {
         "{name} is {length}; it must be positive and finite"
     )))
 }
-
-#[derive(Debug, Clone, Copy)]
-struct Mesh {
-    size: usize,
-    /// Cells in a unit of length.
-    scale: f64,
-    band_rows: usize,
-    bands: usize,
-}
-
-impl Mesh {
-    /// A coordinate in units of cells, 0 ≤ u < N.
-    #[inline]
-    fn cell(&self, x: f64) -> f64 {
-        let (u, n) = (x * self.scale, self.size as f64);
-        if u >= 0.0 && u < n {
-            return u;
-        }
-        let u = u - n * (u / n).floor();
-        // Just below zero rounds up to N.
-        if u < n { u } else { 0.0 }
-    }
-
-    /// The node `first` + `k`, for a first one of at least −1 and at most N.
-    #[inline]
-    fn node(&self, first: isize, k: usize) -> usize {
-        let (i, n) = (first + k as isize, self.size as isize);
-        (if i < 0 {
-            i + n
-        } else if i >= n {
-            i - n
-        } else {
-            i
-        }) as usize
-    }
-}
-
-/// The first of the P nodes about `u`, and the weights of all; see [`Scheme`].
-#[inline]
-fn weights<const P: usize>(u: f64) -> (isize, [f64; P]) {
-    let mut w = [0.0; P];
-    let below = u.floor();
-    let d = u - below;
-    match P {
-        1 => {
-            w[0] = 1.0;
-            ((u + 0.5) as isize, w)
-        }
-        2 => {
-            w[0] = 1.0 - d;
-            w[1] = d;
-            (below as isize, w)
-        }
-        3 => {
-            let nearest = (u + 0.5).floor();
-            let d = u - nearest;
-            w[0] = 0.5 * (0.5 - d) * (0.5 - d);
-            w[1] = 0.75 - d * d;
-            w[2] = 0.5 * (0.5 + d) * (0.5 + d);
-            (nearest as isize - 1, w)
-        }
-        _ => {
-            let near = |s: f64| (4.0 + s * s * (3.0 * s - 6.0)) / 6.0;
-            let e = 1.0 - d;
-            w[0] = e * e * e / 6.0;
-            w[1] = near(d);
-            w[2] = near(e);
-            w[3] = d * d * d / 6.0;
-            (below as isize - 1, w)
-        }
-    }
-}
-
-/// Sorts the particles of each block by the bands that they reach; one that reaches two is in both.
-fn sort<const P: usize, const D: usize>(
-    mesh: Mesh,
-    slabs: usize,
-    positions: &[f64],
-    masses: Masses<'_>,
-    blocks: &mut Vec<Block<D>>,
-    place: impl Fn(&[f64; 3]) -> Option<(usize, [f64; D])> + Sync,
-) -> Result<()> {
-    let (particles, _) = positions.as_chunks::<3>();
-    let bands = slabs * mesh.bands;
-    let block = || Block {
-        entries: Vec::new(),
-        starts: vec![0; bands + 1],
-    };
-    blocks.resize_with(particles.len().div_ceil(BLOCK), block);
-    let reached = |slab: usize, at: &[f64; D]| {
-        let (first, _) = weights::<P>(at[0]);
-        let mut found = [usize::MAX; P];
-        for k in 0..P {
-            let band = slab * mesh.bands + mesh.node(first, k) / mesh.band_rows;
-            if !found[..k].contains(&band) {
-                found[k] = band;
-            }
-        }
-        found
-    };
-    particles
-        .par_chunks(BLOCK)
-        .zip(blocks.par_iter_mut())
-        .enumerate()
-        .try_for_each(|(number, (particles, block))| {
-            let mut counts = vec![0u32; bands + 1];
-            let mut placed = Vec::with_capacity(particles.len());
-            for (i, particle) in particles.iter().enumerate() {
-                let mass = masses.of(number * BLOCK + i);
-                if !(particle.iter().all(|x| x.is_finite()) && mass.is_finite()) {
-                    return Err(Error::Invalid(format!(
-                        "a particle at {particle:?} has the mass {mass}; all must be finite"
-                    )));
-                }
-                if let Some((slab, at)) = place(particle) {
-                    let found = reached(slab, &at);
-                    for &band in found.iter().filter(|&&band| band != usize::MAX) {
-                        counts[band + 1] += 1;
-                    }
-                    placed.push((found, Entry { at, mass }));
-                }
-            }
-            for band in 0..bands {
-                counts[band + 1] += counts[band];
-            }
-            block.starts.copy_from_slice(&counts);
-            let empty = Entry {
-                at: [0.0; D],
-                mass: 0.0,
-            };
-            block.entries.resize(counts[bands] as usize, empty);
-            for (found, entry) in placed {
-                for &band in found.iter().filter(|&&band| band != usize::MAX) {
-                    block.entries[counts[band] as usize] = entry;
-                    counts[band] += 1;
-                }
-            }
-            Ok(())
-        })
-}
-
-/// Adds the sorted particles to the cells, each band on a thread of its own.
-fn spread<const D: usize>(
-    mesh: Mesh,
-    blocks: &[Block<D>],
-    cells: &mut [f64],
-    add: impl Fn(Mesh, &Entry<D>, Range<usize>, &mut [f64]) + Sync,
-) {
-    let row = mesh.size.pow(D as u32 - 1);
-    cells
-        .par_chunks_mut(mesh.size * row)
-        .enumerate()
-        .for_each(|(slab, cells)| {
-            cells
-                .par_chunks_mut(mesh.band_rows * row)
-                .enumerate()
-                .for_each(|(band, cells)| {
-                    let first = band * mesh.band_rows;
-                    let rows = first..first + cells.len() / row;
-                    let band = slab * mesh.bands + band;
-                    for block in blocks {
-                        let part = block.starts[band] as usize..block.starts[band + 1] as usize;
-                        for entry in &block.entries[part] {
-                            add(mesh, entry, rows.clone(), cells);
-                        }
-                    }
-                });
-        });
-}
-
-#[inline]
-fn add_to_row<const P: usize>(mesh: Mesh, entry: &Entry<2>, rows: Range<usize>, cells: &mut [f64]) {
-    let (row, by_row) = weights::<P>(entry.at[0]);
-    let (column, by_column) = weights::<P>(entry.at[1]);
-    let columns: [usize; P] = std::array::from_fn(|k| mesh.node(column, k));
-    for (k, weight) in by_row.into_iter().enumerate() {
-        let row = mesh.node(row, k);
-        if rows.contains(&row) {
-            let line = &mut cells[(row - rows.start) * mesh.size..][..mesh.size];
-            for (&column, by_column) in columns.iter().zip(by_column) {
-                line[column] += entry.mass * weight * by_column;
-            }
-        }
-    }
-}
-
-#[inline]
-fn add_to_plane<const P: usize>(mesh: Mesh, entry: &Entry<3>, rows: Range<usize>, cells: &mut [f64]) {
-    let (x, by_x) = weights::<P>(entry.at[0]);
-    let (y, by_y) = weights::<P>(entry.at[1]);
-    let (z, by_z) = weights::<P>(entry.at[2]);
-    let zs: [usize; P] = std::array::from_fn(|k| mesh.node(z, k));
-    for (k, by_x) in by_x.into_iter().enumerate() {
-        let x = mesh.node(x, k);
-        if rows.contains(&x) {
-            for (l, by_y) in by_y.into_iter().enumerate() {
-                let line = ((x - rows.start) * mesh.size + mesh.node(y, l)) * mesh.size;
-                let line = &mut cells[line..][..mesh.size];
-                let weight = entry.mass * by_x * by_y;
-                for (&z, by_z) in zs.iter().zip(by_z) {
-                    line[z] += weight * by_z;
-                }
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::spread::BLOCK;
     use super::*;
     use armilla_samplers::rng::{Purpose, stream};
     use rand::RngExt;
