@@ -92,8 +92,9 @@ enum Layout {
 }
 
 /// A band is about as many cells as stay near a core.
-const BAND_CELLS: usize = 1 << 16;
-/// But no fewer rows than this many, as particles at its edge are looked at twice.
+const BAND_CELLS: usize = 1 << 13;
+/// But no fewer rows than this many: particles at its edge are looked at twice, and must not come back to it around the
+/// box.
 const BAND_ROWS: usize = 4;
 
 /// A box that was cut by division may be short of a slab by rounding.
@@ -140,11 +141,13 @@ impl Deposit {
                 "{planes} × {size} × {row} cells are not allowed; a mesh has at least 4 along a side, and must fit in memory"
             )));
         };
-        let mut mesh = Vec::new();
-        mesh.try_reserve_exact(cells)
+        // Asked for first, as memory that there is not would end the program; then left to those who fill it to touch.
+        Vec::<f64>::new()
+            .try_reserve_exact(cells)
             .map_err(|_| Error::Invalid(format!("a mesh of {cells} cells does not fit in memory")))?;
-        mesh.resize(cells, 0.0);
-        let band_rows = (BAND_CELLS / row).clamp(BAND_ROWS, size);
+        let mesh = vec![0.0; cells];
+        let most = (size / (BAND_CELLS / row).max(BAND_ROWS)).max(1);
+        let band_rows = size.div_ceil(most);
         Ok(Self {
             size,
             box_size,

@@ -49,6 +49,24 @@ impl Mesh {
         if u < n { u } else { 0.0 }
     }
 
+    /// Tells each band that a particle in row `u` of a slab has nodes in, once.
+    #[inline]
+    fn reached<const P: usize>(&self, slab: usize, u: f64, mut tell: impl FnMut(usize)) {
+        let (first, _) = weights::<P>(u);
+        let band = |k: usize| slab * self.bands + self.node(first, k) / self.band_rows;
+        let mut last = band(0);
+        tell(last);
+        // The nodes follow each other, and outside a band there are either no rows or at least as many as nodes, so that
+        // none is met twice.
+        for k in 1..P {
+            let next = band(k);
+            if next != last {
+                tell(next);
+                last = next;
+            }
+        }
+    }
+
     /// The node `first` + `k`, for a first one of at least −1 and at most N.
     #[inline]
     pub fn node(&self, first: isize, k: usize) -> usize {
@@ -79,24 +97,12 @@ pub(super) fn sort<const P: usize, const D: usize>(
         starts: vec![0; bands + 1],
     };
     blocks.resize_with(particles.len().div_ceil(BLOCK), block);
-    let reached = |slab: usize, at: &[f64; D]| {
-        let (first, _) = weights::<P>(at[0]);
-        let mut found = [usize::MAX; P];
-        for k in 0..P {
-            let band = slab * mesh.bands + mesh.node(first, k) / mesh.band_rows;
-            if !found[..k].contains(&band) {
-                found[k] = band;
-            }
-        }
-        found
-    };
     particles
         .par_chunks(BLOCK)
         .zip(blocks.par_iter_mut())
         .enumerate()
         .try_for_each(|(number, (particles, block))| {
             let mut counts = vec![0u32; bands + 1];
-            let mut placed = Vec::with_capacity(particles.len());
             for (i, particle) in particles.iter().enumerate() {
                 let mass = masses.of(number * BLOCK + i);
                 if !(particle.iter().all(|x| x.is_finite()) && mass.is_finite()) {
@@ -105,11 +111,7 @@ pub(super) fn sort<const P: usize, const D: usize>(
                     )));
                 }
                 if let Some((slab, at)) = place(particle) {
-                    let found = reached(slab, &at);
-                    for &band in found.iter().filter(|&&band| band != usize::MAX) {
-                        counts[band + 1] += 1;
-                    }
-                    placed.push((found, Entry { at, mass }));
+                    mesh.reached::<P>(slab, at[0], |band| counts[band + 1] += 1);
                 }
             }
             for band in 0..bands {
@@ -121,10 +123,17 @@ pub(super) fn sort<const P: usize, const D: usize>(
                 mass: 0.0,
             };
             block.entries.resize(counts[bands] as usize, empty);
-            for (found, entry) in placed {
-                for &band in found.iter().filter(|&&band| band != usize::MAX) {
-                    block.entries[counts[band] as usize] = entry;
-                    counts[band] += 1;
+            // To find the place again is cheaper than to keep it.
+            for (i, particle) in particles.iter().enumerate() {
+                if let Some((slab, at)) = place(particle) {
+                    let entry = Entry {
+                        at,
+                        mass: masses.of(number * BLOCK + i),
+                    };
+                    mesh.reached::<P>(slab, at[0], |band| {
+                        block.entries[counts[band] as usize] = entry;
+                        counts[band] += 1;
+                    });
                 }
             }
             Ok(())
