@@ -338,7 +338,7 @@ mod tests {
                 let mut deposit = if grid {
                     Deposit::grid(32, 25.0, Scheme::Tsc).unwrap()
                 } else {
-                    Deposit::slabs(600, 25.0, Axis::Y, 10.0, Scheme::Pcs).unwrap()
+                    Deposit::slabs(600, 25.0, Axis::Y, 12.5, Scheme::Pcs).unwrap()
                 };
                 for (p, m) in positions.chunks(3 * batch).zip(masses.chunks(batch)) {
                     deposit.add(p, Masses::Each(m)).unwrap();
@@ -350,6 +350,9 @@ mod tests {
             let one = deposit(1, usize::MAX / 3, grid);
             assert_eq!(one, deposit(3, usize::MAX / 3, grid));
             assert_eq!(one, deposit(2, 1000, grid));
+            // No band takes what is another's.
+            let total: f64 = masses.iter().sum();
+            assert!((one.iter().sum::<f64>() / total - 1.0).abs() < ROUNDING);
         }
     }
 
@@ -368,9 +371,12 @@ mod tests {
         for scheme in SCHEMES {
             for x in edges {
                 let position = [x, -x, 0.3 * x];
-                let mut grid = Deposit::grid(5, 10.0, scheme).unwrap();
-                grid.add(&position, Masses::Same(1.0)).unwrap();
-                assert!((grid.finish().iter().sum::<f64>() - 1.0).abs() < ROUNDING, "{x}");
+                // One band, two and many.
+                for size in [5, 9, 44] {
+                    let mut grid = Deposit::grid(size, 10.0, scheme).unwrap();
+                    grid.add(&position, Masses::Same(1.0)).unwrap();
+                    assert!((grid.finish().iter().sum::<f64>() - 1.0).abs() < ROUNDING, "{x}");
+                }
                 for depth in [10.0, 10.0 / 3.0, 2.0] {
                     let mut maps = Deposit::slabs(5, 10.0, Axis::X, depth, scheme).unwrap();
                     maps.add(&position, Masses::Same(1.0)).unwrap();
