@@ -9,7 +9,9 @@ mod infer;
 mod inspect;
 mod interrupt;
 pub mod progress;
+mod project;
 mod simulate;
+mod spectrum;
 mod train;
 
 use std::io::{self, BufWriter, Write};
@@ -45,6 +47,8 @@ enum Command {
     Train(train::Train),
     Infer(infer::Infer),
     Inspect(inspect::Inspect),
+    Project(project::Project),
+    Spectrum(spectrum::Spectrum),
 }
 
 impl Command {
@@ -55,6 +59,8 @@ impl Command {
             Self::Train(command) => command.run(out),
             Self::Infer(command) => command.run(out),
             Self::Inspect(command) => command.run(out),
+            Self::Project(command) => command.run(out),
+            Self::Spectrum(command) => command.run(out),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Do what the commands do, callable from Rust: [`simulate()`], [`train()`], [`infer()`] and [`demo()`].
+//! Do what the commands do, callable from Rust: [`simulate()`], [`train()`], [`infer()`] and [`demo()`];
+//! [`simulate_snapshots`] and [`project`] make maps by way of particles, [`spectra`] measures and compares them.
 //!
 //! ```text
 //! simulate ─▶ MapSet ─▶ train ─▶ TrainedFlow ─▶ observe ─▶ infer ─▶ Inference: report, draws, pictures
@@ -13,6 +14,9 @@ mod pictures;
 pub mod prior_box;
 pub mod report;
 pub mod simulate;
+mod simulation_table;
+pub mod snapshots;
+pub mod spectra;
 pub mod train;
 pub mod trained;
 
@@ -24,5 +28,6 @@ pub use out_folder::OutFolder;
 pub use prior_box::{PriorBox, PriorRange};
 pub use report::Report;
 pub use simulate::{Kind, SimulateSettings, simulate};
+pub use snapshots::{ProjectSettings, Projection, find_simulations, project, simulate_snapshots};
 pub use train::{TrainRun, TrainSettings, train};
 pub use trained::{LikelihoodSettings, TrainedFlow};
