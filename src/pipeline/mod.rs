@@ -14,7 +14,6 @@ mod pictures;
 pub mod prior_box;
 pub mod report;
 pub mod simulate;
-mod simulation_table;
 pub mod snapshots;
 pub mod spectra;
 pub mod train;

@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use armilla_samplers::rng::{Purpose, stream};
 use rayon::prelude::*;
 
-use super::simulation_table::SimulationTable;
 use crate::atomic::{cannot_write, write_atomically};
 use crate::cosmology::{BOUNDS, PARAMETER_NAMES};
 use crate::data::hdf5::{NewFile, Values};
 use crate::data::{
-    Axis, Deposit, Masses, NewSnapshot, Scheme, SimulationFolder, Snapshot, Species, simulation_folders,
+    Axis, Deposit, Masses, NewSnapshot, ParameterTable, Scheme, SimulationFolder, Snapshot, Species,
+    simulation_folders,
 };
 use crate::simulators::{Zeldovich, latin_hypercube};
 use crate::{Error, Result};
@@ -164,7 +164,7 @@ pub fn find_simulations(inputs: &[PathBuf]) -> Result<(Vec<SimulationFolder>, Op
         if input.is_dir() && Snapshot::open(input).is_err() {
             simulations.extend(simulation_folders(input)?);
             if table.is_none() {
-                table = SimulationTable::find(input)?;
+                table = find_table(input)?;
             }
         } else {
             let folder = if input.is_dir() {
@@ -191,6 +191,27 @@ pub fn find_simulations(inputs: &[PathBuf]) -> Result<(Vec<SimulationFolder>, Op
     Ok((simulations, table))
 }
 
+/// The only table of parameters in `folder`, if there is one.
+fn find_table(folder: &Path) -> Result<Option<PathBuf>> {
+    let entries = fs::read_dir(folder).map_err(|e| Error::file(folder, e))?;
+    let is_table = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("CosmoAstroSeed_") && name.ends_with(".txt")
+    };
+    let mut found: Vec<PathBuf> = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(is_table)
+        .collect();
+    match found.len() {
+        0 | 1 => Ok(found.pop()),
+        count => Err(Error::file(
+            folder,
+            format!("it holds {count} tables of parameters; name one with --params"),
+        )),
+    }
+}
+
 /// Spreads the particles of each simulation over maps or grids; `progress` hears how many are complete.
 ///
 /// The fields are surface densities in (M☉/h)/(Mpc/h)², densities in (M☉/h)/(Mpc/h)³, or numbers of particles in a
@@ -212,7 +233,7 @@ pub fn project(
     let parameters = match table {
         None => None,
         Some(path) => {
-            let table = SimulationTable::read(path)?;
+            let table = ParameterTable::read(path)?;
             let mut values = Vec::new();
             for simulation in simulations {
                 values.extend_from_slice(table.row_of(&simulation.name).map_err(|e| Error::file(path, e))?);
