@@ -55,10 +55,7 @@ pub(super) fn picture(run: &Run, title: &str) -> Result<Picture> {
         .min(shortest - 1);
     let entries = vec![
         (Mark::Line(style::series(0)), Label::plain("all chains")),
-        (
-            Mark::Line(style::series(0).faint(0.3)),
-            Label::plain("each chain"),
-        ),
+        (Mark::Line(style::series(0).pale(0.4)), Label::plain("each chain")),
     ];
     let tiles = Tiles::new(columns.len(), 36.0, 18.0);
     let (mut picture, top) = sheet(tiles.width, tiles.height(), title, &entries);
@@ -85,7 +82,7 @@ pub(super) fn picture(run: &Run, title: &str) -> Result<Picture> {
         };
         for chain in chains {
             if let Some(points) = points(std::slice::from_ref(chain)) {
-                panel.curve(&mut picture, &points, style::series(0).faint(0.3), 0.7);
+                panel.curve(&mut picture, &points, style::series(0).pale(0.4), 0.7);
             }
         }
         match points(chains) {

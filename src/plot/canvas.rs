@@ -30,6 +30,12 @@ impl Ink {
         Self(self.0, self.1, self.2, alpha)
     }
 
+    /// What `share` of it on paper looks like, without letting anything through.
+    pub fn pale(self, share: f64) -> Self {
+        let mix = |c: u8| (255.0 - share * (255.0 - f64::from(c))).round() as u8;
+        Self(mix(self.0), mix(self.1), mix(self.2), self.3)
+    }
+
     fn mix(self) -> plotters::style::RGBAColor {
         RGBColor(self.0, self.1, self.2).mix(self.3)
     }

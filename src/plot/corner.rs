@@ -107,7 +107,7 @@ pub(super) fn picture(plot: &Corner<'_>) -> Result<Picture> {
     let one = plot.posteriors.len() == 1;
     let square = count as f64 * (side + gap) - gap;
     // The legend has the room above the diagonal; where that is too narrow it stands above all.
-    let beside = legend_width + 10.0 <= square - side - gap && legend_height <= side;
+    let beside = legend_width <= square - side - gap + 2.0 && legend_height <= side;
     let above = if beside { 0.0 } else { legend_height + 4.0 };
     let top = above + if one { 18.0 } else { 8.0 };
     let wide = (left + square + 12.0).max(legend_width + 16.0);

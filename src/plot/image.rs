@@ -115,18 +115,34 @@ pub(super) fn average(pixels: &[u8], columns: usize, rows: usize, finer: usize) 
     small
 }
 
-/// The bytes of a PNG file.
+/// The bytes of a PNG file: lines and areas are smaller without a filter, maps with one.
 pub(super) fn encode_png(
     pixels: &[u8],
     width: u32,
     height: u32,
     colour: png::ColorType,
 ) -> std::result::Result<Vec<u8>, String> {
+    let plain = encode_filtered(pixels, (width, height), colour, png::FilterType::NoFilter)?;
+    let filtered = encode_filtered(pixels, (width, height), colour, png::FilterType::Up)?;
+    Ok(if filtered.len() < plain.len() {
+        filtered
+    } else {
+        plain
+    })
+}
+
+fn encode_filtered(
+    pixels: &[u8],
+    (width, height): (u32, u32),
+    colour: png::ColorType,
+    filter: png::FilterType,
+) -> std::result::Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, width, height);
     encoder.set_color(colour);
     encoder.set_depth(png::BitDepth::Eight);
     encoder.set_compression(png::Compression::Best);
+    encoder.set_filter(filter);
     let per_metre = (DPI / 0.0254).round() as u32;
     encoder.set_pixel_dims(Some(png::PixelDimensions {
         xppu: per_metre,

@@ -22,8 +22,8 @@ const MAX_BINS: usize = 20;
 pub(super) const TWO_SIDED_95: f64 = 1.96;
 
 /// Write the ranks of each chain's draws among those of all chains as one outline per chain: level where the chains agree
-/// (Vehtari et al. 2021, arXiv 1903.08008). The band holds 95 % of what chance does to each bin, given the effective sample
-/// size.
+/// (Vehtari et al. 2021, arXiv 1903.08008). The band holds 95 % of what chance does to each bin, given the effective
+/// sample sizes of the chains.
 ///
 /// # Errors
 ///
@@ -59,7 +59,9 @@ pub(super) fn picture(run: &Run, title: &str) -> Result<Picture> {
         let heights = heights(chains, bins);
         // What a bin holds of a chain, and its scatter with so many independent draws.
         let share = 1.0 / bins as f64;
-        let effective = ess_bulk(chains).map(|ess| ess / count as f64);
+        // That of each chain by itself: chains that disagree must not widen the band.
+        let alone: Option<Vec<f64>> = chains.iter().map(|chain| ess_bulk(&[chain])).collect();
+        let effective = alone.map(|alone| alone.iter().sum::<f64>() / count as f64);
         let scatter = effective.map(|ess| TWO_SIDED_95 * (share * (1.0 - share) / ess).sqrt() / share);
         let tallest = heights.iter().flatten().copied().fold(1.5, f64::max);
         let panel = Panel {

@@ -19,8 +19,8 @@ pub(super) struct Tiles {
 
 /// What stays free to the right.
 const RIGHT: f64 = 10.0;
-/// What stays free above a panel, for the numbers and title between rows.
-const ABOVE: f64 = 14.0;
+/// What stays free above a panel.
+const ABOVE: f64 = 7.0;
 
 impl Tiles {
     /// `left` points stay free at the left of the figure and `gap` between its columns.
