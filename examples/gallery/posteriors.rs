@@ -9,22 +9,18 @@ use rand_distr::StandardNormal;
 
 use super::{Example, Gallery, TRUTH, random};
 
-/// Draws such as a map gives: the first two parameters are well measured and degenerate, the third less, the last not at all.
-fn four(index: u64, shift: f64) -> Vec<Vec<f64>> {
+/// Draws such as a map gives: the first two parameters are well measured and degenerate, the third less.
+fn three(index: u64, shift: f64) -> Vec<Vec<f64>> {
     let mut rng = random(index);
-    let mut values = vec![Vec::new(); 4];
+    let mut values = vec![Vec::new(); 3];
     for _ in 0..4000 {
         let [a, b, c]: [f64; 3] = [(); 3].map(|()| rng.sample(StandardNormal));
         let x = [
             0.31 + shift + 0.02 * a,
             0.82 - 0.016 * a + 0.008 * b,
             1.2 * (0.35 * c).exp(),
-            rng.random_range(0.25..4.0),
         ];
-        values
-            .iter_mut()
-            .zip(x)
-            .for_each(|(column, x)| column.push(x));
+        values.iter_mut().zip(x).for_each(|(column, x)| column.push(x));
     }
     values
 }
@@ -74,8 +70,8 @@ pub fn draw(gallery: &mut Gallery, example: &Example) -> armilla::Result<()> {
     let caption = "Two posteriors of two parameters with 68 % and 95 % regions.";
     gallery.add("corner_two", "corner", caption, |path| corner(&plot, path))?;
 
-    let camels = ["Omega_m", "sigma_8", "A_SN1", "A_AGN1"].map(str::to_owned);
-    let (first, second) = (four(60, 0.0), four(61, 0.025));
+    let camels = ["Omega_m", "sigma_8", "A_SN1"].map(str::to_owned);
+    let (first, second) = (three(60, 0.0), three(61, 0.025));
     let posteriors = [
         Posterior {
             label: "flow matching",
@@ -88,16 +84,16 @@ pub fn draw(gallery: &mut Gallery, example: &Example) -> armilla::Result<()> {
             weights: None,
         },
     ];
-    let bounds = [(0.1, 0.5), (0.6, 1.0), (0.25, 4.0), (0.25, 4.0)];
-    let truth = [0.309, 0.816, 1.1, 0.9];
+    let bounds = [(0.1, 0.5), (0.6, 1.0), (0.25, 4.0)];
+    let truth = [0.309, 0.816, 1.1];
     let plot = Corner {
         names: &camels,
         posteriors: &posteriors,
         truth: Some(&truth),
         bounds: Some(&bounds),
     };
-    let caption = "Four parameters; the last fills its prior.";
-    gallery.add("corner_four", "corner", caption, |path| corner(&plot, path))?;
+    let caption = "Two posteriors of three parameters overlaid.";
+    gallery.add("corner_three", "corner", caption, |path| corner(&plot, path))?;
 
     let Some(surface) = &grid.surface else {
         return Ok(());
