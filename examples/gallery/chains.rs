@@ -6,7 +6,7 @@ use armilla::plot::{autocorrelation, rank, trace};
 use super::{Example, Gallery};
 
 pub fn draw(gallery: &mut Gallery, example: &Example) -> armilla::Result<()> {
-    let nuts = example.infer(Method::Nuts, 120)?.run;
+    let nuts = example.infer(Method::Nuts, 100)?.run;
     let mut stuck = example.infer(Method::Mh, 1000)?.run;
     // The last chain lags behind, as one does that is caught in another mode.
     for (i, x) in stuck.chains[3].draws.iter_mut().enumerate() {

@@ -27,7 +27,7 @@ tbody tr + tr td { border-top: 1px solid #ddd; }
 .settings td { text-align: left; white-space: normal; overflow-wrap: anywhere; }
 figure { margin: 1.25rem 0; }
 figcaption { color: #555; font-size: 0.9rem; }
-.warning { border-left: 4px solid #d55e00; background: #fdf3ec; padding: 0.5rem 0.9rem; }
+.warning { border-left: 4px solid #d55e00; background: #fdf3ec; padding: 0.5rem 0.9rem; margin-top: 1rem; }
 .good { border-left: 4px solid #009e73; background: #eef8f4; padding: 0.5rem 0.9rem; }
 pre { background: #f5f5f5; padding: 0.7rem; white-space: pre-wrap; overflow-wrap: anywhere; font-size: 0.85rem; }
 footer { margin: 2.5rem 0 1rem; color: #555; font-size: 0.85rem; }
@@ -168,9 +168,9 @@ pub(super) fn words(report: &Report) -> Vec<String> {
             )
         });
     }
-    if let Some((i, ess)) = extreme(|p| p.summary.ess, -1.0) {
+    if let Some((i, ess)) = extreme(|p| Some(p.summary.ess?.min(p.summary.ess_tail?)), -1.0) {
         words.push(format!(
-            "The {} draws are worth {ess:.0} independent ones or more (fewest for {}).",
+            "The {} draws are worth {ess:.0} independent ones or more, in the middle and in the tails (fewest for {}).",
             report.draws,
             name(i)
         ));
