@@ -87,6 +87,21 @@ fn write_json(out: &mut dyn Write, value: &impl Serialize) -> Result<()> {
     Ok(writeln!(out)?)
 }
 
+/// The command as a shell takes it, whatever the path of the program.
+fn command_line() -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:+@%".contains(c);
+    let quoted = |argument: String| match argument.is_empty() || !argument.chars().all(plain) {
+        true => format!("'{}'", argument.replace('\'', "'\\''")),
+        false => argument,
+    };
+    let arguments = std::env::args_os().skip(1);
+    let quoted = arguments.map(|a| quoted(a.to_string_lossy().into_owned()));
+    std::iter::once("armilla".to_owned())
+        .chain(quoted)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
 /// Say something that is no error on standard error.
 fn note(text: &str) {
     // With standard error closed there is nobody left to tell.
