@@ -40,15 +40,20 @@ impl Gallery {
 
 /// A lognormal field with known parameters, and what is inferred from it by the exact likelihood.
 pub struct Example {
+    /// What simulates.
     pub field: LognormalField,
+    /// What it made at [`TRUTH`].
     pub map: Vec<f64>,
     prior: PriorBox,
 }
 
+/// Ω_m and σ_8 of the field.
 pub const TRUTH: [f64; 2] = [0.31, 0.82];
+/// Pixels along a side of it.
 pub const SIDE: usize = 32;
 
 impl Example {
+    /// Infers the parameters from it.
     pub fn infer(&self, method: Method, draws: usize) -> armilla::Result<Inference> {
         let mut settings = InferSettings::new(method, 1);
         settings.draws = draws;
@@ -63,6 +68,7 @@ impl Example {
     }
 }
 
+/// Random numbers, other ones for each index.
 pub fn random(index: u64) -> Stream {
     stream(5, Purpose::Simulation, index)
 }

@@ -226,10 +226,12 @@ impl Picture {
             }
             _ => None,
         };
-        let words = |item| match item {
-            &Item::Text { ref text, .. } => text.as_str(),
-            _ => "",
-        };
+        fn words(item: &Item) -> &str {
+            match item {
+                Item::Text { text, .. } => text.as_str(),
+                _ => "",
+            }
+        }
         self.items
             .iter()
             .filter_map(|item| Some((place(item)?, words(item))))
