@@ -8,8 +8,8 @@ use armilla::plot::{
     Corner, Curve, FieldPanel, Fields, Histograms, Inference, Loss, ParameterRow, Posterior, Surface, corner,
     fields, inference, likelihood_surface, loss, posterior_histogram,
 };
+use chacha20::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 
 const CAMELS: [&str; 6] = ["Omega_m", "sigma_8", "A_SN1", "A_AGN1", "A_SN2", "A_AGN2"];
 const BOUNDS: [(f64, f64); 6] = [

@@ -2,13 +2,13 @@
 
 use dfdx::{
     shapes::{HasShape, Shape},
-    tensor::{Cpu, CpuError, Gradients, PutTape, SplitTape, Storage, Tape, Tensor, TensorFromVec},
+    tensor::{Cpu, CpuError, Gradients, PutTape, SplitTape, Storage, Tape, Tensor, ZerosTensor},
 };
 
 use crate::{
-    device::{Device, values},
+    device::{Device, values, values_mut},
     error::{ModelError, Result},
-    field::{Flat, Values},
+    field::Values,
     ops::{
         Activation, Attention, Direction, Over, Resample, activation,
         attention::{self, Heads},
@@ -25,19 +25,16 @@ use crate::{
 
 type Grads = Gradients<f32, Cpu>;
 
-/// Makes a tensor of `y` and records how its gradient goes back; nothing is kept where no tape is.
+/// Records how the gradient of `y` goes back; nothing is kept where no tape is.
 fn record<S: Shape, T: Tape<f32, Cpu>>(
     tape: T,
-    device: &Cpu,
-    y: Vec<f32>,
-    shape: S,
+    y: Tensor<S, f32, Cpu>,
     back: impl FnOnce(&mut Grads, &[f32]) -> std::result::Result<(), CpuError> + 'static,
 ) -> Result<Tensor<S, f32, Cpu, T>> {
-    let y = device.try_tensor_from_vec(y, shape).map_err(ModelError::device)?;
     let mut tape = tape;
     if T::OWNS_TAPE {
         let ghost = y.ghost();
-        let device = device.clone();
+        let device = y.device().clone();
         tape.add_backward_op(move |gradients| {
             let dy = take_gradient!(gradients, &ghost);
             let result = back(gradients, &dy);
@@ -50,9 +47,8 @@ fn record<S: Shape, T: Tape<f32, Cpu>>(
 
 /// Zeros, in memory that a tensor of this size left to the device before: the system clears new memory page by page,
 /// which took a quarter of a training step.
-fn zeros(device: &Cpu, len: usize) -> Result<Vec<f32>> {
-    let mut memory = device.try_alloc_len(len).map_err(ModelError::device)?;
-    Ok(std::mem::take(&mut *memory))
+fn zeros<S: Shape>(device: &Cpu, shape: S) -> Result<Tensor<S, f32, Cpu>> {
+    device.try_zeros_like(&shape).map_err(ModelError::device)
 }
 
 /// Leaves memory to the device.
@@ -100,14 +96,6 @@ fn plus(to: &mut [f32], from: &[f32]) {
         .for_each(|(to, from)| to.iter_mut().zip(from).for_each(|(a, b)| *a += b));
 }
 
-/// `a + b` in a list of its own.
-fn added(device: &Cpu, a: &[f32], b: &[f32]) -> Result<Vec<f32>> {
-    let mut y = zeros(device, a.len())?;
-    y.copy_from_slice(a);
-    plus(&mut y, b);
-    Ok(y)
-}
-
 fn kernel<'a>(over: Over, x: &Values<Cpu>, f: Activation, weight: &'a [f32], bias: &'a [f32]) -> Norm<'a> {
     let (batch, channels, positions) = *x.shape();
     Norm {
@@ -138,17 +126,16 @@ fn normalised<T: Tape<f32, Cpu>>(
     let (weight, bias, learns) = (weight.values.clone(), bias.values.clone(), weight.learns());
     let norm = kernel(over, &x, f, values(&weight), values(&bias));
     let [mut mean, mut variance] = given.unwrap_or_else(|| [vec![0.0; norm.sets()], vec![0.0; norm.sets()]]);
-    let mut y = zeros(x.device(), values(&x).len())?;
+    let mut y = zeros(x.device(), *x.shape())?;
     norm::cpu::forward(
         &norm,
         values(&x),
         shift.as_ref().map(values),
         &mut mean,
         &mut variance,
-        &mut y,
+        values_mut(&mut y),
     );
-    let (device, shape) = (x.device().clone(), *x.shape());
-    record(tape, &device, y, shape, move |gradients, dy| {
+    record(tape, y, move |gradients, dy| {
         let norm = kernel(over, &x, f, values(&weight), values(&bias));
         let mut of_weight = vec![0.0; norm.weight.len()];
         let mut of_bias = vec![0.0; norm.bias.len()];
@@ -187,12 +174,18 @@ impl Device for Cpu {
         let (x, tape) = x.split_tape();
         let sizes = *sizes;
         let shape = (sizes.batch, sizes.outputs, sizes.output.iter().product::<usize>());
-        let mut y = zeros(x.device(), shape.0 * shape.1 * shape.2)?;
+        let mut y = zeros(x.device(), shape)?;
         let offset = bias.map(|b| values(&b.values));
-        conv::forward(values(&x), values(&weight.values), offset, &sizes, &mut y);
+        conv::forward(
+            values(&x),
+            values(&weight.values),
+            offset,
+            &sizes,
+            values_mut(&mut y),
+        );
         let bias = bias.filter(|b| b.learns()).map(|b| b.values.clone());
-        let (weight, learns, device) = (weight.values.clone(), weight.learns(), x.device().clone());
-        record(tape, &device, y, shape, move |gradients, dy| {
+        let (weight, learns) = (weight.values.clone(), weight.learns());
+        record(tape, y, move |gradients, dy| {
             if let Some(bias) = &bias {
                 onto(gradients, bias, |d| conv::backward_bias(dy, sizes.batch, d))?;
             }
@@ -216,12 +209,19 @@ impl Device for Cpu {
         let (x, tape) = x.split_tape();
         let sizes = *sizes;
         let shape = (sizes.batch, sizes.channels, sizes.input.iter().product::<usize>());
-        let mut y = zeros(x.device(), shape.0 * shape.1 * shape.2)?;
+        let mut y = zeros(x.device(), shape)?;
         let offset = bias.map(|b| values(&b.values));
-        conv::backward_input(values(&x), values(&weight.values), offset, &sizes, &mut y, false);
+        conv::backward_input(
+            values(&x),
+            values(&weight.values),
+            offset,
+            &sizes,
+            values_mut(&mut y),
+            false,
+        );
         let bias = bias.filter(|b| b.learns()).map(|b| b.values.clone());
-        let (weight, learns, device) = (weight.values.clone(), weight.learns(), x.device().clone());
-        record(tape, &device, y, shape, move |gradients, dy| {
+        let (weight, learns) = (weight.values.clone(), weight.learns());
+        record(tape, y, move |gradients, dy| {
             if let Some(bias) = &bias {
                 onto(gradients, bias, |d| conv::backward_bias(dy, sizes.batch, d))?;
             }
@@ -231,19 +231,17 @@ impl Device for Cpu {
                     conv::backward_weight(dy, values(&x), &sizes, d)
                 })?;
             }
-            let mut of_x = std::mem::take(&mut *x.device().try_alloc_len(values(&x).len())?);
-            conv::forward(dy, values(&weight), None, &sizes, &mut of_x);
-            onto(gradients, &x, |dx| plus(dx, &of_x))?;
-            give_back(x.device(), of_x)
+            let mut of_x = x.device().try_zeros_like(x.shape())?;
+            conv::forward(dy, values(&weight), None, &sizes, values_mut(&mut of_x));
+            onto(gradients, &x, |dx| plus(dx, values(&of_x)))
         })
     }
 
     fn activate<T: Tape<f32, Self>>(x: Values<Self, T>, f: Activation) -> Result<Values<Self, T>> {
         let (x, tape) = x.split_tape();
-        let mut y = zeros(x.device(), values(&x).len())?;
-        activation::cpu::value(values(&x), f, &mut y);
-        let (device, shape) = (x.device().clone(), *x.shape());
-        record(tape, &device, y, shape, move |gradients, dy| {
+        let mut y = zeros(x.device(), *x.shape())?;
+        activation::cpu::value(values(&x), f, values_mut(&mut y));
+        record(tape, y, move |gradients, dy| {
             onto(gradients, &x, |dx| {
                 activation::cpu::backward(values(&x), dy, f, dx)
             })
@@ -257,10 +255,9 @@ impl Device for Cpu {
     ) -> Result<Values<Self, T>> {
         let (x, tape) = x.split_tape();
         let (t, more) = dx.split_tape();
-        let mut y = zeros(x.device(), values(&x).len())?;
-        activation::cpu::tangent(values(&x), values(&t), f, &mut y);
-        let (device, shape) = (x.device().clone(), *x.shape());
-        record(tape.merge(more), &device, y, shape, move |gradients, g| {
+        let mut y = zeros(x.device(), *x.shape())?;
+        activation::cpu::tangent(values(&x), values(&t), f, values_mut(&mut y));
+        record(tape.merge(more), y, move |gradients, g| {
             onto_both(gradients, [&x, &t], |dx, dt| {
                 activation::cpu::tangent_backward(values(&x), values(&t), g, f, dx, dt);
             })
@@ -300,11 +297,23 @@ impl Device for Cpu {
         // A tangent does not see the bias; the kernel wants one.
         let norm = kernel(over, &x, Activation::Identity, values(&weight), values(&weight));
         let (mut mean, mut variance) = (vec![0.0; norm.sets()], vec![0.0; norm.sets()]);
-        let mut y = zeros(x.device(), values(&x).len())?;
-        norm::cpu::forward(&norm, values(&x), None, &mut mean, &mut variance, &mut y);
-        norm::cpu::tangent(&norm, values(&x), values(&t), (&mean, &variance), &mut y);
-        let (device, shape) = (x.device().clone(), *x.shape());
-        record(tape.merge(more), &device, y, shape, move |gradients, g| {
+        let mut y = zeros(x.device(), *x.shape())?;
+        norm::cpu::forward(
+            &norm,
+            values(&x),
+            None,
+            &mut mean,
+            &mut variance,
+            values_mut(&mut y),
+        );
+        norm::cpu::tangent(
+            &norm,
+            values(&x),
+            values(&t),
+            (&mean, &variance),
+            values_mut(&mut y),
+        );
+        record(tape.merge(more), y, move |gradients, g| {
             let norm = kernel(over, &x, Activation::Identity, values(&weight), values(&weight));
             let mut of_weight = vec![0.0; norm.weight.len()];
             onto_both(gradients, [&x, &t], |dx, dt| {
@@ -332,11 +341,9 @@ impl Device for Cpu {
             dim: channels / 3 / heads,
             positions,
         };
-        let shape = (batch, channels / 3, positions);
-        let mut y = zeros(qkv.device(), values(&qkv).len() / 3)?;
-        attention::cpu::forward(kind, sizes, values(&qkv), &mut y);
-        let device = qkv.device().clone();
-        record(tape, &device, y, shape, move |gradients, dy| {
+        let mut y = zeros(qkv.device(), (batch, channels / 3, positions))?;
+        attention::cpu::forward(kind, sizes, values(&qkv), values_mut(&mut y));
+        record(tape, y, move |gradients, dy| {
             onto(gradients, &qkv, |d| {
                 attention::cpu::backward(kind, sizes, values(&qkv), dy, d)
             })
@@ -346,10 +353,10 @@ impl Device for Cpu {
     fn resample<T: Tape<f32, Self>>(x: Values<Self, T>, map: &Resample) -> Result<Values<Self, T>> {
         let (x, tape) = x.split_tape();
         let shape = (x.shape().0, x.shape().1, map.output.iter().product::<usize>());
-        let mut y = zeros(x.device(), shape.0 * shape.1 * shape.2)?;
-        resample::cpu::forward(map, values(&x), &mut y);
-        let (device, x, map) = (x.device().clone(), x.ghost(), map.clone());
-        record(tape, &device, y, shape, move |gradients, dy| {
+        let mut y = zeros(x.device(), shape)?;
+        resample::cpu::forward(map, values(&x), values_mut(&mut y));
+        let (x, map) = (x.ghost(), map.clone());
+        record(tape, y, move |gradients, dy| {
             resample::cpu::transpose(&map, dy, gradients.get_or_alloc_mut(&x)?);
             Ok(())
         })
@@ -358,10 +365,10 @@ impl Device for Cpu {
     fn pick<T: Tape<f32, Self>>(x: Values<Self, T>, chosen: Vec<u32>, to: usize) -> Result<Values<Self, T>> {
         let (x, tape) = x.split_tape();
         let (batch, channels, positions) = *x.shape();
-        let mut y = zeros(x.device(), chosen.len())?;
-        resample::cpu::gather(values(&x), &chosen, [positions, to], &mut y);
-        let (device, x) = (x.device().clone(), x.ghost());
-        record(tape, &device, y, (batch, channels, to), move |gradients, dy| {
+        let mut y = zeros(x.device(), (batch, channels, to))?;
+        resample::cpu::gather(values(&x), &chosen, [positions, to], values_mut(&mut y));
+        let x = x.ghost();
+        record(tape, y, move |gradients, dy| {
             let dx = gradients.get_or_alloc_mut(&x)?;
             resample::cpu::scatter(dy, &chosen, [positions, to], dx);
             Ok(())
@@ -371,11 +378,12 @@ impl Device for Cpu {
     fn sum<T: Tape<f32, Self>>(a: Values<Self, T>, b: Values<Self, T>) -> Result<Values<Self, T>> {
         let (a, tape) = a.split_tape();
         let (b, more) = b.split_tape();
-        let y = added(a.device(), values(&a), values(&b))?;
-        let (device, shape) = (a.device().clone(), *a.shape());
+        let mut y = zeros(a.device(), *a.shape())?;
+        plus(values_mut(&mut y), values(&a));
+        plus(values_mut(&mut y), values(&b));
         // Gradients are looked up by name alone: the numbers need not be kept.
         let (a, b) = (a.ghost(), b.ghost());
-        record(tape.merge(more), &device, y, shape, move |gradients, dy| {
+        record(tape.merge(more), y, move |gradients, dy| {
             plus(gradients.get_or_alloc_mut(&a)?, dy);
             plus(gradients.get_or_alloc_mut(&b)?, dy);
             Ok(())
@@ -388,11 +396,10 @@ impl Device for Cpu {
     ) -> Result<Values<Self, T>> {
         let (x, tape) = x.split_tape();
         let (rows, more) = scale_shift.split_tape();
-        let (device, shape) = (x.device().clone(), *x.shape());
-        let (_, channels, positions) = shape;
-        let mut y = zeros(x.device(), values(&x).len())?;
-        modulated_silu::cpu::forward(values(&x), values(&rows), channels, positions, &mut y);
-        record(tape.merge(more), &device, y, shape, move |gradients, dy| {
+        let (_, channels, positions) = *x.shape();
+        let mut y = zeros(x.device(), *x.shape())?;
+        modulated_silu::cpu::forward(values(&x), values(&rows), channels, positions, values_mut(&mut y));
+        record(tape.merge(more), y, move |gradients, dy| {
             let mut of_rows = Vec::new();
             onto(gradients, &x, |dx| {
                 let at = (values(&x), values(&rows));
@@ -411,11 +418,16 @@ impl Device for Cpu {
         let (batch, channels, positions) = *x.shape();
         let [channels, positions] = direction.sizes(channels, positions);
         let fine = direction.fine(extent);
-        let mut y = zeros(x.device(), values(&x).len())?;
-        pixel_shuffle::cpu::shuffle(values(&x), fine, direction, |to, from| *to = from, &mut y);
-        let (device, shape) = (x.device().clone(), (batch, channels, positions));
+        let mut y = zeros(x.device(), (batch, channels, positions))?;
+        pixel_shuffle::cpu::shuffle(
+            values(&x),
+            fine,
+            direction,
+            |to, from| *to = from,
+            values_mut(&mut y),
+        );
         let x = x.ghost();
-        record(tape, &device, y, shape, move |gradients, dy| {
+        record(tape, y, move |gradients, dy| {
             let dx = gradients.get_or_alloc_mut(&x)?;
             pixel_shuffle::cpu::shuffle(dy, fine, direction.inverse(), |to, from| *to += from, dx);
             Ok(())
@@ -426,10 +438,15 @@ impl Device for Cpu {
         let (x, tape) = x.split_tape();
         let (weights, more) = weights.split_tape();
         let (batch, channels, positions) = *x.shape();
-        let mut y = vec![0.0; batch * positions];
-        mix::cpu::forward(values(&x), values(&weights), channels, positions, &mut y);
-        let (device, shape) = (x.device().clone(), (batch, 1, positions));
-        record(tape.merge(more), &device, y, shape, move |gradients, dy| {
+        let mut y = zeros(x.device(), (batch, 1, positions))?;
+        mix::cpu::forward(
+            values(&x),
+            values(&weights),
+            channels,
+            positions,
+            values_mut(&mut y),
+        );
+        record(tape.merge(more), y, move |gradients, dy| {
             onto_both(gradients, [&x, &weights], |dx, dw| {
                 mix::cpu::backward((values(&x), values(&weights)), dy, channels, (dx, dw));
             })
@@ -438,10 +455,5 @@ impl Device for Cpu {
 
     fn moments<T>(x: &Values<Self, T>) -> Result<[Vec<f32>; 2]> {
         Ok(norm::moments(values(x), x.shape().1, x.shape().2))
-    }
-
-    fn take_gradient(gradients: &mut Gradients<f32, Self>, of: &Flat<Self>) -> Result<Vec<f32>> {
-        let gradient = gradients.get_or_alloc_mut(of).map_err(ModelError::device)?;
-        Ok(std::mem::take(&mut **gradient))
     }
 }

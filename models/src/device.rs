@@ -253,3 +253,15 @@ pub(crate) fn values<S: dfdx::shapes::Shape, E: Dtype, T>(tensor: &Tensor<S, E, 
     // that the `len` elements from the first on are all inside. They are borrowed as long as the tensor is.
     unsafe { std::slice::from_raw_parts(first, len) }
 }
+
+/// The storage of a CPU tensor that was just made, to be filled.
+pub(crate) fn values_mut<S: dfdx::shapes::Shape, E: Dtype>(tensor: &mut Tensor<S, E, Cpu>) -> &mut [E] {
+    let len = values(tensor).len();
+    if len == 0 {
+        return &mut [];
+    }
+    // Makes the storage this tensor's own, were it shared.
+    let first: *mut E = &mut tensor[S::Concrete::default()];
+    // SAFETY: as in `values`, which found the tensor contiguous; it is borrowed alone as long as the slice is.
+    unsafe { std::slice::from_raw_parts_mut(first, len) }
+}

@@ -51,16 +51,6 @@ impl Default for AttentionUnetConfig {
     }
 }
 
-fn plane(kernel: usize, stride: usize, padding: Padding) -> Geometry {
-    Geometry {
-        kernel: [1, kernel, kernel],
-        stride: [1, stride, stride],
-        reach: [0, (kernel - 1) / 2, (kernel - 1) / 2],
-        padding,
-        groups: 1,
-    }
-}
-
 /// Everything that the blocks of one network share.
 struct Plan<'a, D: Device> {
     device: &'a D,
@@ -92,7 +82,13 @@ impl<D: Device> Block<D> {
     fn new(plan: &Plan<D>, [from, to]: [usize; 2], stream: &mut Stream) -> Result<Self> {
         let (device, config) = (plan.device, plan.config);
         let conv = |ends, kernel, stream: &mut _| {
-            Conv::new(device, ends, plane(kernel, 1, config.padding), 2, stream)
+            Conv::new(
+                device,
+                ends,
+                Geometry::cube(2, kernel, 1, config.padding),
+                2,
+                stream,
+            )
         };
         Ok(Self {
             time: Linear::new(device, [4 * config.dim, to], stream)?,
@@ -226,7 +222,7 @@ impl<D: Device> AttentionUnet<D> {
         let mut downs = Vec::new();
         let mut from = config.channels;
         for (i, &to) in widths.iter().enumerate() {
-            let coarser = plane(4, 2, config.padding);
+            let coarser = Geometry::cube(2, 4, 2, config.padding);
             downs.push(Level {
                 block1: Block::new(&plan, [from, to], stream)?,
                 block2: Block::new(&plan, [to, to], stream)?,
@@ -248,7 +244,13 @@ impl<D: Device> AttentionUnet<D> {
                 block2: Block::new(&plan, [to, to], stream)?,
                 attention: LinearAttention::new(device, to, HEADS, stream)?,
                 // PyTorch pads transposed convolutions with zeros only.
-                way: ConvTransposed::new(device, [to, to], plane(4, 2, Padding::Zeros), 2, stream)?,
+                way: ConvTransposed::new(
+                    device,
+                    [to, to],
+                    Geometry::cube(2, 4, 2, Padding::Zeros),
+                    2,
+                    stream,
+                )?,
             });
         }
         Ok(Self {
@@ -263,7 +265,7 @@ impl<D: Device> AttentionUnet<D> {
             final_conv: Conv::new(
                 device,
                 [widths[0], config.channels],
-                plane(1, 1, config.padding),
+                Geometry::cube(2, 1, 1, config.padding),
                 2,
                 stream,
             )?,

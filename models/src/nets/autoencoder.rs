@@ -48,18 +48,7 @@ impl Default for AutoencoderConfig {
     }
 }
 
-impl AutoencoderConfig {
-    fn geometry(&self, kernel: usize, stride: usize, padding: Padding) -> Geometry {
-        let there = |n: usize, absent: usize| [if self.dimensions == 3 { n } else { absent }, n, n];
-        Geometry {
-            kernel: there(kernel, 1),
-            stride: there(stride, 1),
-            reach: there((kernel - 1) / 2, 0),
-            padding,
-            groups: 1,
-        }
-    }
-}
+impl AutoencoderConfig {}
 
 /// `silu(norm(way(x)))`, and another convolution likewise.
 #[derive(Debug, Clone)]
@@ -146,7 +135,7 @@ impl<D: Device> Autoencoder<D> {
             Conv::new(
                 device,
                 ends,
-                config.geometry(kernel, stride, padding),
+                Geometry::cube(dimensions, kernel, stride, padding),
                 dimensions,
                 stream,
             )
@@ -166,7 +155,7 @@ impl<D: Device> Autoencoder<D> {
         let from_latent = conv([config.latent_channels, from], 1, 1, stream)?;
         let mut ups = Vec::new();
         for &to in config.widths.iter().rev() {
-            let finer = config.geometry(4, 2, Padding::Zeros);
+            let finer = Geometry::cube(dimensions, 4, 2, Padding::Zeros);
             ups.push(Level {
                 way: ConvTransposed::new(device, [from, to], finer, dimensions, stream)?,
                 norm1: norm(to)?,

@@ -101,14 +101,7 @@ impl<D: Device> MomentNetwork<D> {
                 config.groups
             )));
         }
-        let there = |n: usize, absent: usize| [if config.dimensions == 3 { n } else { absent }, n, n];
-        let halving = Geometry {
-            kernel: there(4, 1),
-            stride: there(2, 1),
-            reach: there(1, 0),
-            padding: config.padding,
-            groups: 1,
-        };
+        let halving = Geometry::cube(config.dimensions, 4, 2, config.padding);
         let (mut levels, mut from) = (Vec::new(), config.channels);
         for &to in &config.widths {
             levels.push(Level {

@@ -54,16 +54,6 @@ impl SimpleUnetConfig {
     }
 }
 
-fn plane(kernel: usize, stride: usize) -> Geometry {
-    Geometry {
-        kernel: [1, kernel, kernel],
-        stride: [1, stride, stride],
-        reach: [0, (kernel - 1) / 2, (kernel - 1) / 2],
-        padding: Padding::Zeros,
-        groups: 1,
-    }
-}
-
 /// `relu(norm(conv(x)))` twice, time and condition added between, beside a shortcut.
 #[derive(Debug, Clone)]
 struct Block<D: Device> {
@@ -87,13 +77,33 @@ module!(Block, |this| [
 
 impl<D: Device> Block<D> {
     fn new(device: &D, [from, to]: [usize; 2], features: usize, stream: &mut Stream) -> Result<Self> {
-        let shortcut = |stream: &mut _| Conv::new(device, [from, to], plane(1, 1), 2, stream);
+        let shortcut = |stream: &mut _| {
+            Conv::new(
+                device,
+                [from, to],
+                Geometry::cube(2, 1, 1, Padding::Zeros),
+                2,
+                stream,
+            )
+        };
         Ok(Self {
-            conv1: Conv::new(device, [from, to], plane(3, 1), 2, stream)?,
+            conv1: Conv::new(
+                device,
+                [from, to],
+                Geometry::cube(2, 3, 1, Padding::Zeros),
+                2,
+                stream,
+            )?,
             norm1: BatchNorm::new(device, to)?,
             time: Linear::new(device, [features, to], stream)?,
             condition: Linear::new(device, [features, to], stream)?,
-            conv2: Conv::new(device, [to, to], plane(3, 1), 2, stream)?,
+            conv2: Conv::new(
+                device,
+                [to, to],
+                Geometry::cube(2, 3, 1, Padding::Zeros),
+                2,
+                stream,
+            )?,
             norm2: BatchNorm::new(device, to)?,
             shortcut: (from != to).then(|| shortcut(stream)).transpose()?,
         })
@@ -188,11 +198,23 @@ impl<D: Device> SimpleUnet<D> {
         let time = Embedding::new(device, [features; 3], ["1", "3"], Activation::Relu, stream)?;
         let sizes = [config.cond_dim, features, features];
         let condition = Embedding::new(device, sizes, ["0", "2"], Activation::Relu, stream)?;
-        let init_conv = Conv::new(device, [config.channels, base], plane(3, 1), 2, stream)?;
+        let init_conv = Conv::new(
+            device,
+            [config.channels, base],
+            Geometry::cube(2, 3, 1, Padding::Zeros),
+            2,
+            stream,
+        )?;
         for &to in &widths {
             downs.push(Down {
                 block: Block::new(device, [from, to], features, stream)?,
-                down: Conv::new(device, [to, to], plane(4, 2), 2, stream)?,
+                down: Conv::new(
+                    device,
+                    [to, to],
+                    Geometry::cube(2, 4, 2, Padding::Zeros),
+                    2,
+                    stream,
+                )?,
             });
             from = to;
         }
@@ -200,7 +222,13 @@ impl<D: Device> SimpleUnet<D> {
         let mut ups = Vec::new();
         for &to in widths.iter().rev() {
             ups.push(Up {
-                up: ConvTransposed::new(device, [from, from], plane(4, 2), 2, stream)?,
+                up: ConvTransposed::new(
+                    device,
+                    [from, from],
+                    Geometry::cube(2, 4, 2, Padding::Zeros),
+                    2,
+                    stream,
+                )?,
                 block: Block::new(device, [from + to, to], features, stream)?,
             });
             from = to;
@@ -212,8 +240,20 @@ impl<D: Device> SimpleUnet<D> {
             downs,
             mid,
             ups,
-            final_conv1: Conv::new(device, [from, from], plane(3, 1), 2, stream)?,
-            final_conv2: Conv::new(device, [from, config.channels], plane(1, 1), 2, stream)?,
+            final_conv1: Conv::new(
+                device,
+                [from, from],
+                Geometry::cube(2, 3, 1, Padding::Zeros),
+                2,
+                stream,
+            )?,
+            final_conv2: Conv::new(
+                device,
+                [from, config.channels],
+                Geometry::cube(2, 1, 1, Padding::Zeros),
+                2,
+                stream,
+            )?,
             config,
         })
     }

@@ -1,10 +1,8 @@
 //! Walk downhill along a curvature learnt on the way.
 
-use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::mem;
 
-use argmin::core::{CostFunction, Error, Gradient, IterState, Problem, Solver, State, TerminationStatus};
-use argmin::solver::linesearch::MoreThuenteLineSearch;
-use argmin::solver::quasinewton::LBFGS;
 use serde::{Deserialize, Serialize};
 
 use super::Optimiser;
@@ -14,8 +12,10 @@ use super::walk::{Ground, Walk, finite};
 use crate::error::{EvalError, SampleError};
 use crate::likelihood::DifferentiableLikelihood;
 
-/// L-BFGS (Liu & Nocedal 1989, doi:10.1007/BF01589116) with the line search of Moré & Thuente (1994,
-/// doi:10.1145/192115.192132), as implemented by argmin, on the real line. It needs a gradient.
+/// L-BFGS (Liu & Nocedal 1989, doi:10.1007/BF01589116) on the real line. It needs a gradient.
+///
+/// Each step meets the strong conditions of Wolfe, by bracketing and cubic interpolation (Nocedal & Wright
+/// 2006, doi:10.1007/978-0-387-40065-5, section 3.5).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Lbfgs {
     /// The most iterations; each takes one gradient or a few.
@@ -38,89 +38,75 @@ impl Default for Lbfgs {
 pub(super) const LEAST_GAIN: f64 = 1e-7;
 /// A gradient below this many nats per unit of z is none.
 const LEAST_GRADIENT: f64 = 1e-6;
-
-/// Far more past steps than help; memory for all of them is reserved.
+/// Far more past steps than help.
 const MOST_MEMORY: usize = 10_000;
+/// A step has to gain this much of what the slope promises.
+const SUFFICIENT: f64 = 1e-4;
+/// It may leave this much of the slope. Less than the usual 0.9: where parameters are known a thousand times
+/// better than others, that spares most of the gradients, and elsewhere it costs a tenth more.
+const STEEPEST: f64 = 0.5;
+/// While no bracket is known, a step is lengthened by so much of itself at most.
+const EXPANSION: f64 = 9.0;
+/// Within a bracket it stays so far from the ends, as a fraction.
+const MARGIN: f64 = 0.05;
+/// So many steps widen or narrow a bracket by more than the real line has use for.
+const MOST_STEPS: usize = 30;
 
-#[derive(Clone, Serialize, Deserialize)]
+/// L-BFGS between two iterations.
+#[derive(Serialize, Deserialize)]
+pub struct LbfgsState {
+    at: Point,
+    /// Past steps and what each changed the gradient by, the newest last.
+    pairs: VecDeque<(Vec<f64>, Vec<f64>)>,
+}
+
+#[derive(Serialize, Deserialize)]
 struct Point {
     z: Vec<f64>,
     value: f64,
     gradient: Vec<f64>,
 }
 
-type Search = MoreThuenteLineSearch<Vec<f64>, Vec<f64>, f64>;
-type Iteration = IterState<Vec<f64>, Vec<f64>, (), (), (), f64>;
-
-/// L-BFGS between two iterations.
-#[derive(Serialize, Deserialize)]
-pub struct LbfgsState {
-    solver: LBFGS<Search, Vec<f64>, Vec<f64>, f64>,
-    /// Taken out while an iteration is made.
-    iteration: Option<Iteration>,
-    scale: f64,
-    last: Option<Point>,
-}
-
-/// The objective as argmin wants it, in units of its first gradient, so that the first step is no longer
-/// than the prior is wide. Value and gradient are asked for separately at the same point: the last one is
-/// remembered.
-struct Scaled<'a, 'b, 'c, L> {
-    ground: &'a Ground<'b, 'c, L>,
-    scale: f64,
-    last: RefCell<Option<Point>>,
-    trace: RefCell<&'a mut Trace>,
-    fatal: RefCell<Option<String>>,
-}
-
-impl<L: DifferentiableLikelihood> Scaled<'_, '_, '_, L> {
-    fn at(&self, z: &[f64]) -> Result<(f64, Vec<f64>), Error> {
-        if let Some(last) = &*self.last.borrow()
-            && last.z == z
-        {
-            return Ok((last.value, last.gradient.clone()));
-        }
+impl Point {
+    fn at<L: DifferentiableLikelihood>(
+        ground: &Ground<'_, '_, L>,
+        z: Vec<f64>,
+        trace: &mut Trace,
+    ) -> Result<Self, EvalError> {
         let mut gradient = vec![0.0; z.len()];
-        let value = match self.ground.slope(z, &mut gradient) {
-            Ok(value) if value.is_finite() => {
-                self.trace.borrow_mut().note(value, z);
-                value
-            }
-            Err(EvalError::Fatal(message)) => {
-                *self.fatal.borrow_mut() = Some(message.clone());
-                return Err(Error::msg(message));
-            }
-            // A wall, high enough to turn back from and low enough to interpolate against.
-            _ => {
-                gradient.fill(0.0);
-                let best = self.trace.borrow().best.as_ref().map_or(0.0, |(best, _)| *best);
-                best + 100.0 * (1.0 + best.abs())
-            }
-        };
-        gradient.iter_mut().for_each(|g| *g /= self.scale);
-        let value = value / self.scale;
-        *self.last.borrow_mut() = Some(Point {
-            z: z.to_vec(),
-            value,
-            gradient: gradient.clone(),
-        });
-        Ok((value, gradient))
+        let value = finite(ground.slope(&z, &mut gradient)?)?;
+        trace.note(value, &z);
+        Ok(Self { z, value, gradient })
     }
 }
 
-impl<L: DifferentiableLikelihood> CostFunction for &Scaled<'_, '_, '_, L> {
-    type Param = Vec<f64>;
-    type Output = f64;
-    fn cost(&self, z: &Vec<f64>) -> Result<f64, Error> {
-        Ok(self.at(z)?.0)
-    }
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-impl<L: DifferentiableLikelihood> Gradient for &Scaled<'_, '_, '_, L> {
-    type Param = Vec<f64>;
-    type Gradient = Vec<f64>;
-    fn gradient(&self, z: &Vec<f64>) -> Result<Vec<f64>, Error> {
-        Ok(self.at(z)?.1)
+/// `a` and `factor` times `b`.
+fn sum(a: &[f64], factor: f64, b: &[f64]) -> Vec<f64> {
+    a.iter().zip(b).map(|(a, b)| a + factor * b).collect()
+}
+
+/// What is met at a length of a direction, and the slope along it.
+struct Step {
+    length: f64,
+    value: f64,
+    slope: f64,
+}
+
+impl Step {
+    /// Where the cubic through both ends, with their slopes, is lowest; kept from the ends.
+    fn between(&self, other: &Self) -> f64 {
+        let width = other.length - self.length;
+        let (here, there) = (width * self.slope, width * other.slope);
+        let bend = here + there - 3.0 * (other.value - self.value);
+        let root = (bend * bend - here * there).sqrt();
+        let fraction = 1.0 - (there + root - bend) / (there - here + 2.0 * root);
+        // Halfway to a wall.
+        let fraction = if fraction.is_finite() { fraction } else { 0.5 };
+        self.length + width * fraction.clamp(MARGIN, 1.0 - MARGIN)
     }
 }
 
@@ -137,15 +123,10 @@ impl<L: DifferentiableLikelihood> Walk<L> for Lbfgs {
     }
 
     fn check(&self) -> Result<(), SampleError> {
-        if self.iterations == 0 || self.memory == 0 {
-            return Err(SampleError::Invalid(format!(
-                "{self:?}: iterations and memory must be positive"
-            )));
-        }
-        if self.memory > MOST_MEMORY {
-            return Err(SampleError::Invalid(format!(
-                "{self:?}: memory is more than {MOST_MEMORY} steps: ask for fewer"
-            )));
+        if self.iterations == 0 || !(1..=MOST_MEMORY).contains(&self.memory) {
+            let message =
+                format!("{self:?}: iterations and memory must be positive, memory at most {MOST_MEMORY}");
+            return Err(SampleError::Invalid(message));
         }
         Ok(())
     }
@@ -156,64 +137,43 @@ impl<L: DifferentiableLikelihood> Walk<L> for Lbfgs {
         z: Vec<f64>,
         trace: &mut Trace,
     ) -> Result<LbfgsState, EvalError> {
-        let mut gradient = vec![0.0; z.len()];
-        let value = finite(ground.slope(&z, &mut gradient)?)?;
-        trace.note(value, &z);
-        trace.history.push(value);
-        let scale = gradient.iter().map(|g| g * g).sum::<f64>().sqrt().max(1.0);
-        gradient.iter_mut().for_each(|g| *g /= scale);
-        let solver = LBFGS::new(MoreThuenteLineSearch::new(), self.memory)
-            .with_tolerance_grad(LEAST_GRADIENT / scale)
-            .and_then(|solver| solver.with_tolerance_cost(LEAST_GAIN / scale))
-            // It refuses negative tolerances only.
-            .map_err(|error| EvalError::Fatal(error.to_string()))?;
-        let iteration = IterState::new()
-            .param(z.clone())
-            .max_iters(self.iterations as u64);
-        Ok(LbfgsState {
-            solver,
-            iteration: Some(iteration),
-            scale,
-            last: Some(Point {
-                z,
-                value: value / scale,
-                gradient,
-            }),
-        })
+        let at = Point::at(ground, z, trace)?;
+        trace.history.push(at.value);
+        let pairs = VecDeque::new();
+        Ok(LbfgsState { at, pairs })
     }
 
-    /// argmin's executor keeps neither the point nor the history of a walk that fails: hence it is driven
-    /// from here.
     fn advance(
         &self,
         ground: &Ground<'_, '_, L>,
         state: &mut LbfgsState,
         trace: &mut Trace,
     ) -> Result<bool, EvalError> {
-        let Some(iteration) = state.iteration.take() else {
+        if dot(&state.at.gradient, &state.at.gradient).sqrt() < LEAST_GRADIENT {
+            trace.status = "there is no slope".into();
             return Ok(true);
-        };
-        let scaled = Scaled {
-            ground,
-            scale: state.scale,
-            last: RefCell::new(state.last.take()),
-            trace: RefCell::new(trace),
-            fatal: RefCell::default(),
-        };
-        let moved = self.iterate(&scaled, &mut state.solver, iteration);
-        state.last = scaled.last.into_inner();
-        if let Some(message) = scaled.fatal.into_inner() {
-            return Err(EvalError::Fatal(message));
         }
-        let reason = match moved {
-            Ok((iteration, reason)) => {
-                state.iteration = iteration;
-                reason
-            }
-            Err(error) => Some(error.to_string()),
+        let Some(next) = state.search(ground, &state.direction(), trace)? else {
+            trace.history.push(state.at.value);
+            // The curvature learnt may have led astray; the slope itself does not.
+            trace.status = "no step along the slope gains".into();
+            return Ok(mem::take(&mut state.pairs).is_empty());
         };
-        let ended = reason.is_some();
-        trace.status = reason.unwrap_or_default();
+        let last = mem::replace(&mut state.at, next);
+        trace.history.push(state.at.value);
+        let step = sum(&state.at.z, -1.0, &last.z);
+        let change = sum(&state.at.gradient, -1.0, &last.gradient);
+        // A curvature that is not positive is none to go by.
+        if dot(&step, &change) > f64::EPSILON * dot(&change, &change) {
+            if state.pairs.len() == self.memory {
+                state.pairs.pop_front();
+            }
+            state.pairs.push_back((step, change));
+        }
+        let ended = last.value - state.at.value < LEAST_GAIN;
+        if ended {
+            trace.status = "an iteration gained nothing".into();
+        }
         Ok(ended)
     }
 
@@ -222,43 +182,83 @@ impl<L: DifferentiableLikelihood> Walk<L> for Lbfgs {
     }
 }
 
-impl Lbfgs {
-    /// One iteration, and why it was the last, if it was.
-    fn iterate<L: DifferentiableLikelihood>(
+impl LbfgsState {
+    /// Minus the inverse curvature times the gradient, by two loops over the pairs (Nocedal 1980,
+    /// doi:10.1090/S0025-5718-1980-0572855-7).
+    fn direction(&self) -> Vec<f64> {
+        let mut direction: Vec<f64> = self.at.gradient.iter().map(|g| -g).collect();
+        let mut weights = Vec::with_capacity(self.pairs.len());
+        for (step, change) in self.pairs.iter().rev() {
+            let weight = dot(step, &direction) / dot(step, change);
+            direction = sum(&direction, -weight, change);
+            weights.push(weight);
+        }
+        let scale = match self.pairs.back() {
+            Some((step, change)) => dot(step, change) / dot(change, change),
+            // A first step no longer than the prior is wide.
+            None => dot(&direction, &direction).sqrt().max(1.0).recip(),
+        };
+        direction.iter_mut().for_each(|direction| *direction *= scale);
+        for ((step, change), weight) in self.pairs.iter().zip(weights.into_iter().rev()) {
+            let other = dot(change, &direction) / dot(step, change);
+            direction = sum(&direction, weight - other, step);
+        }
+        direction
+    }
+
+    /// Looks along `direction` for a point that meets the conditions, or else for one that gains.
+    fn search<L: DifferentiableLikelihood>(
         &self,
-        scaled: &Scaled<'_, '_, '_, L>,
-        solver: &mut LBFGS<Search, Vec<f64>, Vec<f64>, f64>,
-        mut iteration: Iteration,
-    ) -> Result<(Option<Iteration>, Option<String>), Error> {
-        let mut problem = Problem::new(scaled);
-        if iteration.get_iter() == 0 {
-            iteration = solver.init(&mut problem, iteration)?.0;
-            iteration.update();
-            if let Some(reason) = ended(solver, &problem, &iteration) {
-                return Ok((None, Some(reason)));
+        ground: &Ground<'_, '_, L>,
+        direction: &[f64],
+        trace: &mut Trace,
+    ) -> Result<Option<Point>, EvalError> {
+        let steepest = dot(&self.at.gradient, direction);
+        let mut found = None;
+        // The lowest so far and, once known, the other end of a bracket: between them it goes down, then up.
+        let mut low = Step {
+            length: 0.0,
+            value: self.at.value,
+            slope: steepest,
+        };
+        let mut high: Option<Step> = None;
+        let mut length = 1.0;
+        for _ in 0..MOST_STEPS {
+            let point = match Point::at(ground, sum(&self.at.z, length, direction), trace) {
+                Err(EvalError::Fatal(message)) => return Err(EvalError::Fatal(message)),
+                point => point.ok(),
+            };
+            // A wall where there is no point.
+            let (value, slope) = point.as_ref().map_or((f64::INFINITY, f64::NAN), |point| {
+                (point.value, dot(&point.gradient, direction))
+            });
+            let step = Step { length, value, slope };
+            let enough = self.at.value + SUFFICIENT * length * steepest;
+            if step.value <= enough && step.value < low.value {
+                found = point;
+                if step.slope.abs() <= -STEEPEST * steepest {
+                    break;
+                }
+                // Where the slope would vanish, were it to go on as it does.
+                let nearness = (low.slope / step.slope - 1.0) / (length - low.length);
+                length += nearness.max(1.0 / (EXPANSION * length)).recip();
+                let beyond = high.as_ref().map_or(1.0, |high| high.length - low.length);
+                let last = mem::replace(&mut low, step);
+                if low.slope * beyond >= 0.0 {
+                    high = Some(last);
+                }
+            } else {
+                high = Some(step);
+            }
+            if let Some(high) = &high {
+                length = low.between(high);
+            }
+            let left = (low.slope * (length - low.length)).abs();
+            // Not a number where the direction is none.
+            if left.is_nan() || left < LEAST_GAIN {
+                break;
             }
         }
-        (iteration, _) = solver.next_iter(&mut problem, iteration)?;
-        // After a failed line search the state holds no point: it must not be asked for anything.
-        if let Some(reason) = iteration.get_termination_reason() {
-            return Ok((None, Some(reason.text().to_owned())));
-        }
-        iteration.update();
-        iteration.increment_iter();
-        scaled
-            .trace
-            .borrow_mut()
-            .history
-            .push(iteration.get_cost() * scaled.scale);
-        let reason = ended(solver, &problem, &iteration);
-        Ok((Some(iteration), reason))
-    }
-}
-
-/// Names the types that `terminate_internal` leaves open.
-fn ended<O, S: Solver<O, I>, I: State>(solver: &mut S, _problem: &Problem<O>, state: &I) -> Option<String> {
-    match solver.terminate_internal(state) {
-        TerminationStatus::Terminated(reason) => Some(reason.text().to_owned()),
-        TerminationStatus::NotTerminated => None,
+        Ok(found)
     }
 }

@@ -1,9 +1,5 @@
 //! Walk downhill by values alone, with a simplex that turns over and over.
 
-use std::cell::RefCell;
-
-use argmin::core::{CostFunction, Error, IterState, Problem, Solver, State, TerminationStatus};
-use argmin::solver::neldermead;
 use serde::{Deserialize, Serialize};
 
 use super::Optimiser;
@@ -14,8 +10,8 @@ use super::walk::{Ground, Walk, finite};
 use crate::error::{EvalError, SampleError};
 use crate::likelihood::Likelihood;
 
-/// The simplex of Nelder & Mead (1965, doi:10.1093/comjnl/7.4.308), as implemented by argmin, on the real
-/// line: no gradient is needed. It suits up to about ten parameters.
+/// The simplex of Nelder & Mead (1965, doi:10.1093/comjnl/7.4.308) on the real line, with the coefficients of
+/// Gao & Han (2012, doi:10.1007/s10589-010-9329-3): no gradient is needed. It suits up to about ten parameters.
 ///
 /// A simplex can collapse where there is no optimum (McKinnon 1998, doi:10.1137/S1052623496303482), so a new
 /// one is put about the point that one has come to, until that gains nothing.
@@ -41,70 +37,106 @@ const LEAST_RESTART_GAIN: f64 = 1e-4;
 /// Each simplex begins with edges shorter by this factor than the one before.
 const SHRINK: f64 = 0.3;
 
-type Simplex = neldermead::NelderMead<Vec<f64>, f64>;
+/// A value and where it was met.
+type Corner = (f64, Vec<f64>);
 
 /// Nelder–Mead between two iterations.
 #[derive(Serialize, Deserialize)]
 pub struct NelderMeadState {
-    simplex: Simplex,
+    /// From the lowest to the highest.
+    corners: Vec<Corner>,
     /// The edges the simplex began with, and the value.
     size: f64,
     from: f64,
 }
 
-/// The objective as argmin wants it.
-struct Heights<'a, 'b, 'c, L> {
-    ground: &'a Ground<'b, 'c, L>,
-    trace: RefCell<&'a mut Trace>,
-    fatal: RefCell<Option<String>>,
+/// What fails is infinitely high.
+fn corner<L: Likelihood>(
+    ground: &Ground<'_, '_, L>,
+    z: Vec<f64>,
+    trace: &mut Trace,
+) -> Result<Corner, EvalError> {
+    let value = match ground.height(&z) {
+        Err(EvalError::Fatal(message)) => return Err(EvalError::Fatal(message)),
+        value => value.unwrap_or(f64::INFINITY),
+    };
+    trace.note(value, &z);
+    Ok((value, z))
 }
 
-impl<L: Likelihood> CostFunction for &Heights<'_, '_, '_, L> {
-    type Param = Vec<f64>;
-    type Output = f64;
-
-    /// Never an error, of which argmin makes a panic: what fails is infinitely high.
-    fn cost(&self, z: &Vec<f64>) -> Result<f64, Error> {
-        if self.fatal.borrow().is_some() {
-            return Ok(f64::INFINITY);
-        }
-        match self.ground.height(z) {
-            Ok(value) => {
-                self.trace.borrow_mut().note(value, z);
-                Ok(value)
-            }
-            Err(EvalError::Recoverable(_)) => Ok(f64::INFINITY),
-            Err(EvalError::Fatal(message)) => {
-                *self.fatal.borrow_mut() = Some(message);
-                Ok(f64::INFINITY)
-            }
-        }
-    }
+/// The point at `t` on the line from `a` (0) to `b` (1).
+fn along(a: &[f64], b: &[f64], t: f64) -> Vec<f64> {
+    a.iter().zip(b).map(|(a, b)| a + t * (b - a)).collect()
 }
 
-impl<L: Likelihood> Heights<'_, '_, '_, L> {
-    /// A simplex with a corner at `z`, the others towards the middle of the real line.
-    fn simplex(&self, z: &[f64], size: f64) -> Result<Simplex, EvalError> {
-        let mut corners = vec![z.to_vec()];
-        for index in 0..z.len() {
-            let mut corner = z.to_vec();
-            corner[index] += if z[index] > 0.0 { -size } else { size };
-            corners.push(corner);
+impl NelderMeadState {
+    /// A simplex with a corner at `lowest`, the others towards the middle of the real line.
+    fn about<L: Likelihood>(
+        ground: &Ground<'_, '_, L>,
+        lowest: Corner,
+        size: f64,
+        trace: &mut Trace,
+    ) -> Result<Self, EvalError> {
+        let (from, centre) = lowest.clone();
+        let mut corners = vec![lowest];
+        for (index, &middle) in centre.iter().enumerate() {
+            let mut z = centre.clone();
+            z[index] += if middle > 0.0 { -size } else { size };
+            corners.push(corner(ground, z, trace)?);
         }
-        let mut simplex = Simplex::new(corners)
-            .with_sd_tolerance(LEAST_GAIN)
-            // It refuses negative tolerances only.
-            .map_err(|error| EvalError::Fatal(error.to_string()))?;
-        let begun = simplex.init(&mut Problem::new(self), IterState::new());
-        self.checked(begun.map(|_| ()))?;
-        Ok(simplex)
+        corners.sort_by(|a, b| a.0.total_cmp(&b.0));
+        Ok(Self { corners, size, from })
     }
 
-    fn checked(&self, done: Result<(), Error>) -> Result<(), EvalError> {
-        if let Some(message) = self.fatal.borrow().clone() {
-            return Err(EvalError::Fatal(message));
+    /// Replaces the highest corner or, where no try is lower, all but the lowest.
+    fn turn<L: Likelihood>(
+        &mut self,
+        ground: &Ground<'_, '_, L>,
+        trace: &mut Trace,
+    ) -> Result<(), EvalError> {
+        let dim = self.corners.len() - 1;
+        // Those for half as many parameters took fewer values here, up to ten, than their own; for two they
+        // are those of 1965.
+        let n = (dim / 2).max(2) as f64;
+        let (expansion, contraction, shrinkage) = (1.0 + 2.0 / n, 0.75 - 0.5 / n, 1.0 - 1.0 / n);
+        let Some((highest, rest)) = self.corners.split_last_mut() else {
+            return Ok(());
+        };
+        let (Some(lowest), Some(second)) = (rest.first(), rest.last()) else {
+            return Ok(());
+        };
+        let mut centre = vec![0.0; dim];
+        for (_, z) in rest.iter() {
+            let sums = centre.iter_mut().zip(z);
+            sums.for_each(|(sum, z)| *sum += z / dim as f64);
         }
-        done.map_err(|error| EvalError::Fatal(error.to_string()))
+        let mut at = |t: f64| corner(ground, along(&centre, &highest.1, t), trace);
+        let reflected = at(-1.0)?;
+        let next = if reflected.0 < lowest.0 {
+            let expanded = at(-expansion)?;
+            Some(if expanded.0 < reflected.0 {
+                expanded
+            } else {
+                reflected
+            })
+        } else if reflected.0 < second.0 {
+            Some(reflected)
+        } else {
+            let outside = reflected.0 < highest.0;
+            let contracted = at(if outside { -contraction } else { contraction })?;
+            (contracted.0 < reflected.0.min(highest.0)).then_some(contracted)
+        };
+        match next {
+            Some(corner) => *highest = corner,
+            None => {
+                let (_, lowest) = self.corners[0].clone();
+                for other in &mut self.corners[1..] {
+                    *other = corner(ground, along(&lowest, &other.1, shrinkage), trace)?;
+                }
+            }
+        }
+        self.corners.sort_by(|a, b| a.0.total_cmp(&b.0));
+        Ok(())
     }
 }
 
@@ -134,20 +166,11 @@ impl<L: Likelihood> Walk<L> for NelderMead {
         z: Vec<f64>,
         trace: &mut Trace,
     ) -> Result<NelderMeadState, EvalError> {
-        // Its first corner must be on solid ground; the simplex asks for it again.
+        // The first corner must be on solid ground.
         let value = finite(ground.height(&z)?)?;
         trace.note(value, &z);
         trace.history.push(value);
-        let heights = Heights {
-            ground,
-            trace: RefCell::new(trace),
-            fatal: RefCell::default(),
-        };
-        Ok(NelderMeadState {
-            simplex: heights.simplex(&z, self.size)?,
-            size: self.size,
-            from: value,
-        })
+        NelderMeadState::about(ground, (value, z), self.size, trace)
     }
 
     fn advance(
@@ -156,52 +179,22 @@ impl<L: Likelihood> Walk<L> for NelderMead {
         state: &mut NelderMeadState,
         trace: &mut Trace,
     ) -> Result<bool, EvalError> {
-        let heights = Heights {
-            ground,
-            trace: RefCell::new(trace),
-            fatal: RefCell::default(),
-        };
-        let mut problem = Problem::new(&heights);
-        let moved = state.simplex.next_iter(&mut problem, IterState::new());
-        let collapsed = match &moved {
-            Ok((iteration, _)) => matches!(
-                terminated(&mut state.simplex, &problem, iteration),
-                TerminationStatus::Terminated(_)
-            ),
-            Err(_) => false,
-        };
-        heights.checked(moved.map(|_| ()))?;
-        let (lowest, best) = {
-            let trace = heights.trace.borrow();
-            (
-                trace.lowest(),
-                trace.best.as_ref().map_or_else(Vec::new, |(_, z)| z.clone()),
-            )
-        };
-        heights.trace.borrow_mut().history.push(lowest);
-        if !collapsed {
+        state.turn(ground, trace)?;
+        let (lowest, highest) = (&state.corners[0], &state.corners[state.corners.len() - 1]);
+        trace.history.push(lowest.0);
+        if highest.0 - lowest.0 > LEAST_GAIN {
             return Ok(false);
         }
         // The first simplex has nothing to compare with.
-        if state.size < self.size && state.from - lowest < LEAST_RESTART_GAIN {
-            heights.trace.borrow_mut().status = "a new simplex gains nothing".into();
+        if state.size < self.size && state.from - lowest.0 < LEAST_RESTART_GAIN {
+            trace.status = "a new simplex gains nothing".into();
             return Ok(true);
         }
-        state.size *= SHRINK;
-        state.from = lowest;
-        state.simplex = heights.simplex(&best, state.size)?;
+        *state = NelderMeadState::about(ground, lowest.clone(), SHRINK * state.size, trace)?;
         Ok(false)
     }
 
     fn derivatives(ground: &Ground<'_, '_, L>, z: &[f64]) -> Result<Derivatives, EvalError> {
         laplace::by_values(ground, z)
     }
-}
-
-/// Names the types that `terminate` leaves open.
-fn terminated<O, S: Solver<O, I>, I>(solver: &mut S, _problem: &Problem<O>, state: &I) -> TerminationStatus
-where
-    I: State,
-{
-    solver.terminate(state)
 }

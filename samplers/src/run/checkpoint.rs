@@ -178,7 +178,7 @@ impl Folder {
         self.path.join(format!("chain-{chain}.csv"))
     }
 
-    /// The worker as its last checkpoint left it, with its random stream in `rng`; `None` where there is none.
+    /// The worker as its last checkpoint left it, on its random stream `rng`; `None` where there is none.
     ///
     /// # Errors
     /// Where a file is damaged or cannot be read.
@@ -186,7 +186,7 @@ impl Folder {
         &self,
         index: usize,
         chains: usize,
-        rng: &mut Stream,
+        mut rng: Stream,
     ) -> Result<Option<Worker<S>>, SampleError> {
         let path = self.state_path(index);
         let bytes = match fs::read(&path) {
@@ -219,7 +219,7 @@ impl Folder {
             loaded.push(chain);
         }
         rng.set_word_pos(saved.word);
-        let mut worker = Worker::new(index, saved.state, rng.clone(), loaded, saved.evaluations);
+        let mut worker = Worker::new(index, saved.state, rng, loaded, saved.evaluations);
         worker.written = written;
         Ok(Some(worker))
     }

@@ -182,14 +182,14 @@ where
 impl<T: Density + ?Sized, P: Process<T>> Engine<'_, T, P> {
     /// A worker at its start, or where its checkpoint left it.
     fn begin(&self, index: usize, chains: usize) -> Result<Worker<P::State>, SampleError> {
-        let mut rng = stream(self.options.seed, Purpose::Chain, index as u64);
+        let rng = || stream(self.options.seed, Purpose::Chain, index as u64);
         if let Some(folder) = &self.folder
-            && let Some(worker) = folder.load::<P::State>(index, chains, &mut rng)?
+            && let Some(worker) = folder.load::<P::State>(index, chains, rng())?
         {
             self.recognise(&worker)?;
             return Ok(worker);
         }
-        let counted = Counted::new(self.target);
+        let (counted, mut rng) = (Counted::new(self.target), rng());
         let start = || self.process.start(&counted, self.options, index, &mut rng);
         let state = guarded(start).unwrap_or_else(|panic| Err(EvalError::Fatal(panic).into()))?;
         let chains = vec![Chain::default(); chains];

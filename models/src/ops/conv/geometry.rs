@@ -44,6 +44,19 @@ impl Geometry {
         }
     }
 
+    /// The usual kernel of one to three `dimensions`: `kernel` to a side, moved by `stride`, with a reach of
+    /// (kernel − 1) / 2.
+    pub fn cube(dimensions: usize, kernel: usize, stride: usize, padding: Padding) -> Self {
+        let there = |n, absent| std::array::from_fn(|axis| if axis + dimensions < 3 { absent } else { n });
+        Self {
+            kernel: there(kernel, 1),
+            stride: there(stride, 1),
+            reach: there((kernel - 1) / 2, 0),
+            padding,
+            groups: 1,
+        }
+    }
+
     /// One weight for each pair of channel and output.
     pub fn pointwise() -> Self {
         Self::same([1; 3], Padding::Zeros)
