@@ -77,7 +77,8 @@ fn files(folder: &Path) -> Result<[(&'static str, PathBuf); 3]> {
             .with_shape(&[n, 1]);
         file.write(path)?;
     }
-    let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({MAPS}, {SIDE}, {SIDE}), }}");
+    let mut header =
+        format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({MAPS}, {SIDE}, {SIDE}), }}");
     while (10 + header.len() + 1) % 64 != 0 {
         header.push(' ');
     }

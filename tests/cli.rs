@@ -88,7 +88,8 @@ fn camels(folder: &Path, suite: &str, simulations: usize, first: f64) -> String 
     bytes.extend(header);
     for pixel in 0..count * 64 {
         let (simulation, place) = (pixel / 64 / 15, pixel % 64);
-        let x = 1e4 * (1.5 + (pixel as f64 * 0.7).sin() + simulation as f64 * 0.1 * (place as f64).cos().abs());
+        let x =
+            1e4 * (1.5 + (pixel as f64 * 0.7).sin() + simulation as f64 * 0.1 * (place as f64).cos().abs());
         bytes.extend((x as f32).to_le_bytes());
     }
     fs::write(&path, bytes).unwrap();
@@ -124,10 +125,16 @@ fn camels_files_are_inspected_trained_on_and_inferred() {
         );
     }
     let inspected = json(&armilla(&["inspect", "--json", &first]));
-    assert_eq!((&inspected["unit"], &inspected["simulations"]), (&"K".into(), &6.into()));
+    assert_eq!(
+        (&inspected["unit"], &inspected["simulations"]),
+        (&"K".into(), &6.into())
+    );
     let table = folder.path().join("params_LH_SIMBA.txt");
     let output = armilla(&["inspect", table.to_str().unwrap()]);
-    for words in ["5 simulations, LH_0 to LH_4; 6 parameters", "Omega_m      0.305 to "] {
+    for words in [
+        "5 simulations, LH_0 to LH_4; 6 parameters",
+        "Omega_m      0.305 to ",
+    ] {
         assert!(
             text(&output.stdout).contains(words),
             "{words}: {}",
@@ -143,7 +150,9 @@ fn camels_files_are_inspected_trained_on_and_inferred() {
         run.to_str().unwrap(),
         out.to_str().unwrap(),
     );
-    let train = ["train", "--data", &first, &second, "--config", config, "--out", run];
+    let train = [
+        "train", "--data", &first, &second, "--config", config, "--out", run,
+    ];
     let output = armilla(&train);
     assert_success(&output);
     let next = text(&output.stdout);
@@ -188,7 +197,7 @@ fn camels_files_are_inspected_trained_on_and_inferred() {
         "--params",
         named.to_str().unwrap(),
         "--out",
-        out,
+        folder.path().join("other").to_str().unwrap(),
     ]);
     assert!(line.contains("shares simulations"), "{line}");
 }
@@ -837,7 +846,7 @@ fn bad_inference_is_one_line_and_leaves_nothing() {
         &["checkpoint_best", "another architecture", "coefficients", "9]"],
     );
     for (text, wanted) in [
-        (card.replace("\"format\": 2", "\"format\": 9"), "format 9"),
+        (card.replace("\"format\": 3", "\"format\": 9"), "format 9"),
         (card[..card.len() / 2].to_owned(), "model.json"),
         (card.replace("\"side\"", "\"sides\""), "`side`"),
     ] {

@@ -14,12 +14,7 @@ const MEMORY_MB: f64 = 150.0;
 fn resident_mb() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace()
-        .nth(1)
-        .unwrap()
-        .parse::<f64>()
-        .unwrap()
-        / 1024.0
+    line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
 }
 
 #[test]
@@ -51,9 +46,7 @@ fn four_gigabytes_are_read_at_random_in_constant_memory() {
         let mut appender = dataset.buffered_appender().unwrap();
         for i in 0..MAPS {
             // Each pixel tells its map and its place.
-            let map: Vec<f32> = (0..SIDE * SIDE)
-                .map(|p| (i * 64 + p % 64) as f32 + 1.0)
-                .collect();
+            let map: Vec<f32> = (0..SIDE * SIDE).map(|p| (i * 64 + p % 64) as f32 + 1.0).collect();
             appender.append(&map).unwrap();
         }
         appender.finish().unwrap();
@@ -75,7 +68,10 @@ fn four_gigabytes_are_read_at_random_in_constant_memory() {
             .collect();
         let batch = set.read_maps(&picks).unwrap();
         for (map, i) in batch.chunks_exact(SIDE * SIDE).zip(picks) {
-            assert_eq!((map[0], map[70]), ((i * 64) as f32 + 1.0, (i * 64 + 6) as f32 + 1.0));
+            assert_eq!(
+                (map[0], map[70]),
+                ((i * 64) as f32 + 1.0, (i * 64 + 6) as f32 + 1.0)
+            );
         }
         most = most.max(resident_mb());
     }

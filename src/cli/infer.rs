@@ -154,8 +154,7 @@ impl Infer {
         let spinner = progress::spinner("reading the map through the network");
         let surrogate = flow.observe_on(device, &observation.map, &likelihood);
         spinner.finish_and_clear();
-        let surrogate =
-            surrogate.map_err(|e| Error::file(&self.data, format!("map {}: {e}", self.index)))?;
+        let surrogate = surrogate.map_err(|e| Error::file(&self.data, format!("map {}: {e}", self.index)))?;
         let options = self.options()?;
         let inference = infer_observation(&flow, &observation, &surrogate, &likelihood, &settings, &options);
         let inference = inference?;

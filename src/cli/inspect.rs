@@ -108,7 +108,10 @@ impl Inspect {
             Some(fields) => fields.parameters(&MapPaths::default())?,
             None => None,
         };
-        let names = parameters.as_ref().map(|p| p.names.as_slice()).unwrap_or_default();
+        let names = parameters
+            .as_ref()
+            .map(|p| p.names.as_slice())
+            .unwrap_or_default();
         let simulations = parameters.as_ref().map(|p| p.values.len() / p.names.len());
         if self.json {
             let report = serde_json::json!({

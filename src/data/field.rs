@@ -116,7 +116,8 @@ impl FieldTransform {
         }) = pass
         else {
             return Err(Error::Invalid(
-                "a pixel of the training maps is not positive: the logarithm of such fields cannot be taken".into(),
+                "a pixel of the training maps is not positive: the logarithm of such fields cannot be taken"
+                    .into(),
             ));
         };
         if count == 0 {
@@ -288,7 +289,10 @@ mod tests {
             let z = transform.apply(&maps).unwrap();
             let low = z.iter().copied().fold(f32::INFINITY, f32::min);
             let high = z.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            assert!((low + 1.0).abs() < 1e-6 && (high - 1.0).abs() < 1e-6, "{low} {high}");
+            assert!(
+                (low + 1.0).abs() < 1e-6 && (high - 1.0).abs() < 1e-6,
+                "{low} {high}"
+            );
             for (back, x) in transform.invert(&z).iter().zip(&maps) {
                 let scale = if log.is_none() { *x } else { 4e11 };
                 assert!((back - x).abs() <= ROUND_TRIP * scale, "{back} {x}");
@@ -299,8 +303,7 @@ mod tests {
     #[test]
     fn the_fit_does_not_depend_on_how_the_maps_come() {
         let maps = positive();
-        let fit =
-            |size| FieldTransform::fit(maps.chunks(size).map(Ok), FieldScaling::default()).unwrap();
+        let fit = |size| FieldTransform::fit(maps.chunks(size).map(Ok), FieldScaling::default()).unwrap();
         assert_eq!(fit(1), fit(1000));
         assert_eq!(fit(7), fit(100));
     }
@@ -325,7 +328,8 @@ mod tests {
 
     #[test]
     fn serde_keeps_every_bit_and_refuses_nonsense() {
-        let transform = FieldTransform::fit(positive().chunks(1000).map(Ok), FieldScaling::default()).unwrap();
+        let transform =
+            FieldTransform::fit(positive().chunks(1000).map(Ok), FieldScaling::default()).unwrap();
         let text = serde_json::to_string(&transform).unwrap();
         assert_eq!(serde_json::from_str::<FieldTransform>(&text).unwrap(), transform);
         assert!(serde_json::from_str::<FieldTransform>(r#"{"log":true,"centre":0.0,"width":0.0}"#).is_err());
@@ -338,7 +342,8 @@ mod tests {
             let message = transform.apply(&[1.0, bad]).unwrap_err().to_string();
             assert!(message.contains(word), "{message}");
         }
-        let fails = |maps: &[f32], scaling| FieldTransform::fit(std::iter::once(maps).map(Ok), scaling).unwrap_err();
+        let fails =
+            |maps: &[f32], scaling| FieldTransform::fit(std::iter::once(maps).map(Ok), scaling).unwrap_err();
         for scale in [Scale::Standard, Scale::MinMax] {
             let scaling = FieldScaling { log: None, scale };
             assert!(fails(&[], scaling).to_string().contains("no training maps"));
@@ -348,11 +353,7 @@ mod tests {
                 log: Some(true),
                 scale,
             };
-            assert!(
-                fails(&[0.0, 1.0], scaling)
-                    .to_string()
-                    .contains("not positive")
-            );
+            assert!(fails(&[0.0, 1.0], scaling).to_string().contains("not positive"));
         }
     }
 }

@@ -6,17 +6,18 @@
 
 mod camels;
 mod dataset;
+mod discover;
 mod field;
 mod field_file;
 pub mod hdf5;
 mod normalise;
 mod npy;
 mod numbers;
+mod open_set;
+mod parameters;
 mod split;
 
-pub use camels::{
-    CamelsName, ParameterInfo, ParameterTable, Shape, camels_names, camels_range, read_info,
-};
+pub use camels::{CamelsName, ParameterInfo, ParameterTable, Shape, camels_names, camels_range, read_info};
 pub use dataset::{MapSet, Origin, SetFile};
 pub use field::{FieldScaling, FieldTransform, Scale};
 pub use field_file::{FieldFile, MapPaths};

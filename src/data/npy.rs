@@ -181,7 +181,8 @@ fn read_header(file: &mut File) -> std::result::Result<RawHeader, String> {
     }
     let mut text = vec![0u8; length];
     file.read_exact(&mut text).map_err(short)?;
-    let text = String::from_utf8(text).map_err(|_| "its header is no text: the file is damaged".to_owned())?;
+    let text =
+        String::from_utf8(text).map_err(|_| "its header is no text: the file is damaged".to_owned())?;
     let before = if version == 1 { 10 } else { 12 };
     Ok(RawHeader {
         text,

@@ -96,9 +96,7 @@ impl PriorBox {
                 continue;
             }
             let (low, high, logarithmic) = match (set.bounds(), &camels) {
-                (Some(bounds), _) => {
-                    (bounds.low()[i], bounds.high()[i], set.logarithmic()[i])
-                }
+                (Some(bounds), _) => (bounds.low()[i], bounds.high()[i], set.logarithmic()[i]),
                 (None, Some(camels)) => (camels[i].0[0], camels[i].0[1], camels[i].1),
                 (None, None) => {
                     let (low, high) = data_range(set, i)?;

@@ -267,3 +267,51 @@ fn remove_if_there(path: &Path) -> armilla_models::Result<()> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{FieldScaling, MapPaths};
+
+    #[test]
+    fn maps_read_for_each_batch_are_those_held_in_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("maps.h5");
+        let maps = (0..40 * 36).map(|i| 1.0 + (i as f32 * 0.7).sin().abs()).collect();
+        let params = (0..20).map(f64::from).collect();
+        let memory = MapSet::new(maps, 6, params, vec!["a".into()]).unwrap();
+        memory.write(&path).unwrap();
+        let files = MapSet::open(&[&path], &MapPaths::default()).unwrap();
+        assert!(!files.is_in_memory() && files.loaded().unwrap().is_in_memory());
+        let picked: Vec<usize> = (0..40).filter(|i| i % 3 != 0).collect();
+        let fit = |set: &MapSet| {
+            let blocks = picked.chunks(BLOCK).map(|block| set.read_maps(block));
+            FieldTransform::fit(blocks, FieldScaling::default()).unwrap()
+        };
+        let transform = fit(&memory);
+        assert_eq!(transform, fit(&files));
+        let part = |set| Part {
+            set,
+            maps: &picked,
+            transform: &transform,
+        };
+        let held = part(&memory).all().unwrap();
+        assert_eq!(part(&files).all().unwrap(), held);
+        for picks in [&[3, 20, 0][..], &[5], &[7, 8, 9, 1]] {
+            assert_eq!(
+                part(&files).read(picks, 36).unwrap(),
+                held.read(picks, 36).unwrap()
+            );
+        }
+        // A file that is gone, or damaged while it is read, is an error that names it.
+        let shorter = std::fs::metadata(&path).unwrap().len() / 2;
+        std::fs::OpenOptions::new()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_len(shorter)
+            .unwrap();
+        let message = part(&files).read(&[25], 36).unwrap_err().to_string();
+        assert!(message.contains("maps.h5"), "{message}");
+    }
+}

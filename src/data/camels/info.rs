@@ -43,16 +43,13 @@ fn parse(text: &str) -> Result<Vec<ParameterInfo>> {
     let Some((_, header)) = lines.next() else {
         return Err(Error::Invalid("it is empty".into()));
     };
-    let header: Vec<&str> = header
-        .trim_start_matches('#')
-        .split(',')
-        .map(str::trim)
-        .collect();
+    let header: Vec<&str> = header.trim_start_matches('#').split(',').map(str::trim).collect();
     let column = |name: &str| {
-        header
-            .iter()
-            .position(|column| *column == name)
-            .ok_or_else(|| Error::Invalid(format!("it has no column {name}, and so is no Info file of CAMELS")))
+        header.iter().position(|column| *column == name).ok_or_else(|| {
+            Error::Invalid(format!(
+                "it has no column {name}, and so is no Info file of CAMELS"
+            ))
+        })
     };
     let [name, log, fiducial, low, high] =
         ["ParamName", "LogFlag", "FiducialVal", "MinVal", "MaxVal"].map(column);

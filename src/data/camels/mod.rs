@@ -24,8 +24,12 @@ fn read_text(path: &std::path::Path) -> crate::Result<String> {
         return Err(crate::Error::file(path, "this is a folder, not a file"));
     }
     if meta.len() > LARGEST_TEXT {
-        return Err(crate::Error::file(path, "this is too large for a table of parameters"));
+        return Err(crate::Error::file(
+            path,
+            "this is too large for a table of parameters",
+        ));
     }
     let bytes = std::fs::read(path).map_err(of_io)?;
-    String::from_utf8(bytes).map_err(|_| crate::Error::file(path, "this is no text, and so no table of parameters"))
+    String::from_utf8(bytes)
+        .map_err(|_| crate::Error::file(path, "this is no text, and so no table of parameters"))
 }

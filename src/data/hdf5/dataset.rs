@@ -9,7 +9,8 @@ use rayon::prelude::*;
 
 #[cfg(feature = "libhdf5")]
 use super::c_library;
-use super::file::{DatasetInfo, Reader};
+use super::file::Reader;
+use super::info::DatasetInfo;
 use super::message;
 use crate::data::npy::no_such_rows;
 use crate::data::numbers::{Element, Kind, Number, Numbers};
@@ -78,13 +79,15 @@ impl Hdf5Dataset {
             Reader::Rust if info.filters.iter().any(|f| !message::is_understood(f.id)) => {
                 Storage::C(c_library::Dataset::open(file, &info.path)?)
             }
-            Reader::Rust => match standard.and_then(|element| plain(file, file_size, &shape, element, &dataset)) {
-                Some(numbers) => Storage::Plain(numbers),
-                None => {
-                    let band = info.chunks.as_ref().and_then(|c| c.first().copied());
-                    Storage::Other(band.and_then(|n| usize::try_from(n).ok()).unwrap_or(0))
+            Reader::Rust => {
+                match standard.and_then(|element| plain(file, file_size, &shape, element, &dataset)) {
+                    Some(numbers) => Storage::Plain(numbers),
+                    None => {
+                        let band = info.chunks.as_ref().and_then(|c| c.first().copied());
+                        Storage::Other(band.and_then(|n| usize::try_from(n).ok()).unwrap_or(0))
+                    }
                 }
-            },
+            }
         };
         Ok(Self {
             file: file.to_owned(),
@@ -165,7 +168,9 @@ impl Hdf5Dataset {
                     (rest, start) = (behind, end);
                 }
                 match parts.len() {
-                    1 => parts.into_iter().try_for_each(|(rows, part)| self.decode(rows, part)),
+                    1 => parts
+                        .into_iter()
+                        .try_for_each(|(rows, part)| self.decode(rows, part)),
                     _ => parts
                         .into_par_iter()
                         .try_for_each(|(rows, part)| self.decode(rows, part)),
@@ -188,10 +193,15 @@ impl Hdf5Dataset {
             if values.len() != out.len() {
                 return Err(damaged(values.len()));
             }
-            out.iter_mut().zip(values).for_each(|(out, x)| *out = T::from_f64(x));
+            out.iter_mut()
+                .zip(values)
+                .for_each(|(out, x)| *out = T::from_f64(x));
             return Ok(());
         };
-        let bytes = self.dataset.read_raw_rows(start, count).map_err(|e| self.fail(&e))?;
+        let bytes = self
+            .dataset
+            .read_raw_rows(start, count)
+            .map_err(|e| self.fail(&e))?;
         if bytes.len() != out.len() * element.size() {
             return Err(damaged(bytes.len() / element.size()));
         }

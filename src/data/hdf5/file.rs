@@ -3,13 +3,15 @@
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
-use hdf5_pure::{Dataset, Datatype, DatatypeByteOrder, File, FormatError, Group, Source};
-use serde::Serialize;
+use hdf5_pure::{Dataset, Datatype, File, FormatError, Group, Source};
 
 use super::attribute::{Attribute, Attributes, one_line};
 use super::dataset::Hdf5Dataset;
+use super::info::{DatasetInfo, Filter, GroupInfo, short};
 use super::message;
+use super::soft_link::{self, SoftLinks};
 use crate::data::numbers::read_exact_at;
 use crate::suggest::closest;
 use crate::{Error, Result};
@@ -35,6 +37,9 @@ pub struct Hdf5File {
     size: u64,
     reader: Reader,
     file: File,
+    /// For the soft links, which are looked for when a path is not there without them.
+    source: Positioned,
+    links: OnceLock<SoftLinks>,
 }
 
 /// Who reads the numbers of a dataset; names, shapes and attributes are always read by this crate's own reader.
@@ -50,6 +55,7 @@ pub enum Reader {
 }
 
 /// A file that any number of threads read at once.
+#[derive(Debug)]
 struct Positioned {
     file: fs::File,
     size: u64,
@@ -69,54 +75,6 @@ impl Source for Positioned {
             });
         }
         read_exact_at(&self.file, buffer, offset).map_err(|e| FormatError::Source(message::of_io(&e)))
-    }
-}
-
-/// What is known of a dataset without reading it. Displays as `maps (30, 64, 64) f32`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct DatasetInfo {
-    /// The full path inside the file, without a leading slash.
-    pub path: String,
-    /// The length of each axis, slowest first; empty for a single value.
-    pub shape: Vec<u64>,
-    /// The element type in short: `f32`, `u64`, `f64 (big-endian)`, `string`…
-    pub dtype: String,
-    /// The shape of a chunk, where the dataset is stored in chunks.
-    pub chunks: Option<Vec<u64>>,
-    /// The filters that a chunk goes through when written, in order.
-    pub filters: Vec<Filter>,
-    /// The attributes.
-    pub attributes: Attributes,
-}
-
-/// A group and its attributes.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct GroupInfo {
-    /// The full path inside the file, without a leading slash; the root group is empty.
-    pub path: String,
-    /// The attributes.
-    pub attributes: Attributes,
-}
-
-/// One filter of a dataset.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Filter {
-    /// Its registered number.
-    pub id: u16,
-    /// Its name, as far as it is known.
-    pub name: Option<String>,
-}
-
-impl std::fmt::Display for DatasetInfo {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let shape: Vec<String> = self.shape.iter().map(u64::to_string).collect();
-        write!(
-            f,
-            "{} ({}) {}",
-            one_line(&self.path),
-            shape.join(", "),
-            self.dtype
-        )
     }
 }
 
@@ -153,6 +111,7 @@ impl Hdf5File {
             Ok(file) => file,
             Err(e) => return fail(message::of_io(&e)),
         };
+        let again = file.try_clone();
         let file = match File::from_source(Positioned { file, size }) {
             Ok(file) => file,
             Err(e) => {
@@ -170,10 +129,16 @@ impl Hdf5File {
                 "the file is truncated: it has {size} bytes and should have {end}; copy or download it again"
             ));
         }
+        let source = match again {
+            Ok(file) => Positioned { file, size },
+            Err(e) => return fail(message::of_io(&e)),
+        };
         Ok(Self {
             path: path.to_owned(),
             size,
             reader,
+            source,
+            links: OnceLock::new(),
             file,
         })
     }
@@ -196,6 +161,18 @@ impl Hdf5File {
             }
             Ok(())
         })?;
+        for (link, target) in self.links() {
+            // Those to groups, to other links and to nothing are passed over; the last two end somewhere, or do not.
+            let resolved = soft_link::resolve(self.links(), target);
+            let mut linked = found.iter().filter(|d| d.path == resolved && d.link_to.is_none());
+            if let Some(dataset) = linked.next().cloned() {
+                found.push(DatasetInfo {
+                    path: link.clone(),
+                    link_to: Some(resolved),
+                    ..dataset
+                });
+            }
+        }
         found.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(found)
     }
@@ -228,11 +205,19 @@ impl Hdf5File {
     /// A path that is not there: the message lists those that are and suggests the closest.
     pub fn dataset(&self, path: &str) -> Result<Hdf5Dataset> {
         let path = path.trim_matches('/');
-        match self.file.dataset(path) {
+        let mut found = self.file.dataset(path);
+        let mut resolved = path.to_owned();
+        if found.is_err() {
+            resolved = soft_link::resolve(self.links(), path);
+            if resolved != path {
+                found = self.file.dataset(&resolved);
+            }
+        }
+        match found {
             Ok(dataset) => {
-                let info = self.info(path, &dataset)?;
+                let info = self.info(&resolved, &dataset)?;
                 Hdf5Dataset::new(&self.path, self.size, self.reader, info, dataset)
-            },
+            }
             Err(e) => {
                 // A damaged file may fail both ways; then what the listing says is the nearer truth.
                 let paths = self.dataset_paths()?;
@@ -251,7 +236,8 @@ impl Hdf5File {
     /// A path that is not there, or a damaged file.
     pub fn attributes(&self, path: &str) -> Result<Attributes> {
         let fail = |e| message::of_file(&self.path, &e);
-        let path = path.trim_matches('/');
+        let resolved = soft_link::resolve(self.links(), path.trim_matches('/'));
+        let path = resolved.as_str();
         if path.is_empty() {
             return self.group_attributes(&self.file.root());
         }
@@ -271,6 +257,11 @@ impl Hdf5File {
         attributes(group.attrs(), group.attr_datatypes()).map_err(|e| message::of_file(&self.path, &e))
     }
 
+    fn links(&self) -> &SoftLinks {
+        self.links
+            .get_or_init(|| soft_link::find(&self.source, self.file.superblock()))
+    }
+
     fn dataset_paths(&self) -> Result<Vec<String>> {
         let mut paths = Vec::new();
         self.walk(&self.file.root(), "", 0, &mut |path, object| {
@@ -279,6 +270,7 @@ impl Hdf5File {
             }
             Ok(())
         })?;
+        paths.extend(self.links().keys().cloned());
         paths.sort();
         Ok(paths)
     }
@@ -325,6 +317,7 @@ impl Hdf5File {
                 })
                 .collect(),
             attributes: attributes(dataset.attrs(), dataset.attr_datatypes()).map_err(fail)?,
+            link_to: None,
         })
     }
 }
@@ -383,33 +376,6 @@ fn no_such_dataset(path: &str, paths: &[String]) -> String {
         None => String::new(),
     };
     format!("there is no dataset `{path}`; it holds {list}{hint}")
-}
-
-/// The element type in short.
-fn short(datatype: &Datatype) -> String {
-    let order = |order: &DatatypeByteOrder| match order {
-        DatatypeByteOrder::LittleEndian => "",
-        DatatypeByteOrder::BigEndian => " (big-endian)",
-        DatatypeByteOrder::Vax => " (VAX)",
-    };
-    match datatype {
-        Datatype::FloatingPoint { size, byte_order, .. } => {
-            format!("f{}{}", u64::from(*size) * 8, order(byte_order))
-        }
-        Datatype::FixedPoint {
-            size,
-            byte_order,
-            layout,
-        } => {
-            let sign = if layout.signed { 'i' } else { 'u' };
-            // One byte has no order, whatever its flag says.
-            let order = if *size == 1 { "" } else { order(byte_order) };
-            format!("{sign}{}{order}", u64::from(*size) * 8)
-        }
-        Datatype::String { size, .. } => format!("string[{size}]"),
-        Datatype::VariableLength { is_string: true, .. } => "string".to_owned(),
-        other => one_line(&other.to_string()),
-    }
 }
 
 /// What a file that is not HDF5 is instead, as far as its first bytes tell.

@@ -11,11 +11,14 @@ mod attribute;
 mod c_library;
 mod dataset;
 mod file;
+mod info;
 mod message;
+mod soft_link;
 mod write;
 
 pub use attribute::{Attribute, Attributes};
 pub use dataset::Hdf5Dataset;
-pub use file::{DatasetInfo, Filter, GroupInfo, Hdf5File, Reader};
+pub use file::{Hdf5File, Reader};
+pub use info::{DatasetInfo, Filter, GroupInfo};
 pub(in crate::data) use message::of_io as message_of_io;
 pub use write::{NewFile, Values};
