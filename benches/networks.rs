@@ -178,9 +178,9 @@ impl Case {
                     };
                     let error = y.into_values().try_sub(target)?.try_square()?;
                     let mut gradients = error.try_mean::<(), _>()?.try_backward()?;
-                    network.absorb();
                     let gradients = network.gradients(&mut gradients)?;
                     adam.step(weights, &gradients, norm(&gradients), 1e-4);
+                    network.absorb(weights);
                     Ok(network.load(weights)?)
                 })
             }

@@ -518,20 +518,27 @@ fn every_method_infers_from_a_run() {
         assert!(Path::new(&run).join(file).exists(), "{file}");
     }
     let folder = tempfile::tempdir().unwrap();
+    let chains = [
+        "mcmc_posterior_idx3",
+        "corner_idx3",
+        "trace_idx3",
+        "rank_idx3",
+        "autocorrelation_idx3",
+    ];
     for (method, pictures) in [
-        ("mle", &["inference_mle_idx3.png", "mle_loss_idx3.png"][..]),
-        ("map", &["inference_map_idx3.png", "map_loss_idx3.png"]),
-        ("mh", &["mcmc_posterior_idx3.png", "corner_idx3.png"]),
-        ("hmc", &["mcmc_posterior_idx3.png", "corner_idx3.png"]),
-        ("nuts", &["mcmc_posterior_idx3.png", "corner_idx3.png"]),
-        ("mclmc", &["mcmc_posterior_idx3.png", "corner_idx3.png"]),
-        ("mala", &["mcmc_posterior_idx3.png", "corner_idx3.png"]),
-        ("chees", &["mcmc_posterior_idx3.png", "corner_idx3.png"]),
-        ("ensemble", &["mcmc_posterior_idx3.png", "corner_idx3.png"]),
-        ("smc", &["mcmc_posterior_idx3.png", "corner_idx3.png"]),
-        ("tempering", &["mcmc_posterior_idx3.png", "corner_idx3.png"]),
-        ("advi", &["mcmc_posterior_idx3.png", "corner_idx3.png"]),
-        ("grid", &["grid_likelihood_idx3.png"]),
+        ("mle", &["inference_mle_idx3", "mle_loss_idx3"][..]),
+        ("map", &["inference_map_idx3", "map_loss_idx3"]),
+        ("mh", &chains),
+        ("hmc", &chains),
+        ("nuts", &chains),
+        ("mclmc", &chains),
+        ("mala", &chains),
+        ("chees", &chains),
+        ("ensemble", &chains),
+        ("smc", &chains[..2]),
+        ("tempering", &chains),
+        ("advi", &chains[..2]),
+        ("grid", &["grid_likelihood_idx3"]),
     ] {
         let out = folder.path().join(method);
         let mut arguments = infer_arguments(&run, &maps, "3", method, out.to_str().unwrap());
@@ -544,10 +551,27 @@ fn every_method_infers_from_a_run() {
                 .all(|w| table.contains(w)),
             "{table}"
         );
-        for name in pictures.iter().chain(&["posterior.json", "draws.csv"]) {
-            assert!(out.join(name).exists(), "{method}: {name}");
-        }
-        assert_eq!(fs::read_dir(&out).unwrap().count(), pictures.len() + 2);
+        let pictures = pictures
+            .iter()
+            .flat_map(|name| ["png", "svg"].map(|format| format!("{name}.{format}")));
+        let others = ["posterior.json", "draws.csv", "report.html"].map(str::to_owned);
+        let mut wanted: Vec<String> = pictures.chain(others).collect();
+        wanted.sort();
+        let mut written: Vec<String> = fs::read_dir(&out)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        written.sort();
+        assert_eq!(written, wanted, "{method}");
+        let page = fs::read_to_string(out.join("report.html")).unwrap();
+        let command = format!("--method {method} --out");
+        let images = page.matches("data:image/svg+xml;base64,").count();
+        assert_eq!(images, wanted.len() / 2 - 1, "{method}");
+        assert!(page.contains("Omega_m") && page.contains(&command), "{method}");
+        assert!(
+            !page.contains("http:") && !page.contains("https:") && !page.contains("<script"),
+            "{method}"
+        );
 
         arguments.push("--json");
         let report = json(&armilla(&arguments));
@@ -915,7 +939,9 @@ fn the_demo_compares_all_methods_with_the_exact_posterior() {
         "maps.h5",
         "run/model.json",
         "corner.png",
+        "corner.svg",
         "field.png",
+        "report.html",
         "inference_mle_idx3.png",
         "mle_loss_idx3.png",
         "mcmc_posterior_idx3.png",

@@ -5,8 +5,9 @@
 use std::path::PathBuf;
 
 use armilla::plot::{
-    Corner, Curve, FieldPanel, Fields, Histograms, Inference, Loss, ParameterRow, Posterior, Surface, corner,
-    fields, inference, likelihood_surface, loss, posterior_histogram,
+    Calibration, Corner, Curve, FieldPanel, Fields, Histograms, Inference, Loss, ParameterRow, Posterior,
+    Surface, corner, coverage, fields, inference, likelihood_surface, loss, posterior_histogram,
+    rank_histogram,
 };
 use chacha20::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
@@ -329,6 +330,94 @@ fn inferences() {
             parameters,
         };
         assert!(inference(&plot, folder.join("never.png")).is_err());
+    }
+}
+
+/// A decoded PNG: width, height, dots per metre, and its pixels of three bytes.
+fn decode(path: &std::path::Path) -> (usize, usize, Option<u32>, Vec<u8>) {
+    let decoder = png::Decoder::new(std::fs::File::open(path).unwrap());
+    let mut reader = decoder.read_info().unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size()];
+    reader.next_frame(&mut pixels).unwrap();
+    let info = reader.info();
+    let dots = info.pixel_dims.map(|dims| dims.xppu);
+    (info.width as usize, info.height as usize, dots, pixels)
+}
+
+#[test]
+fn calibrations() {
+    let (folder, _keep) = folder();
+    let mut rng = ChaCha8Rng::seed_from_u64(8);
+    let mut tests = |power: f64| -> Vec<f64> {
+        (0..300)
+            .map(|_| rng.random::<f64>().powf(power))
+            .collect::<Vec<_>>()
+    };
+    let below = [tests(1.0), tests(1.6)];
+    let plot = Calibration {
+        title: "300 maps",
+        names: &names(2),
+        below: &below,
+    };
+    let path = folder.join("coverage.png");
+    coverage(&plot, &path).unwrap();
+    rank_histogram(&plot, folder.join("rank_histogram.png")).unwrap();
+    // A column of a journal, at 200 dots per inch, which is 7874 per metre.
+    let (width, height, dots, pixels) = decode(&path);
+    assert_eq!((width, dots), (700, Some(7874)));
+    let ink = |x: std::ops::Range<usize>, y: std::ops::Range<usize>, colour: [i32; 3]| {
+        let close = |at: usize| {
+            let pixel = &pixels[3 * at..3 * at + 3];
+            pixel
+                .iter()
+                .zip(colour)
+                .all(|(&a, b)| (i32::from(a) - b).abs() < 40)
+        };
+        y.flat_map(|row| x.clone().map(move |column| row * width + column))
+            .filter(|&at| close(at))
+            .count()
+    };
+    // Both curves are there, on light paper, and the margins are free.
+    for colour in [[0, 114, 178], [213, 94, 0]] {
+        assert!(ink(0..width, 0..height, colour) > 500);
+    }
+    assert!(ink(0..width, 0..height, [255; 3]) > width * height / 2);
+    assert_eq!(ink(0..width, 0..2, [255; 3]), 2 * width);
+    assert_eq!(ink(width - 2..width, 0..height, [255; 3]), 2 * height);
+}
+
+#[test]
+fn the_same_input_gives_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let draws = posterior(1, 2, 500, 0.0);
+    let posteriors = [Posterior {
+        label: "<a> & \"b\"",
+        values: &draws,
+        weights: None,
+    }];
+    let plot = Corner {
+        names: &names(2),
+        posteriors: &posteriors,
+        truth: Some(&TRUTH[..2]),
+        bounds: None,
+    };
+    for format in ["png", "svg"] {
+        let [a, b] = ["a", "b"].map(|name| {
+            let path = folder.path().join(format!("{name}.{format}"));
+            corner(&plot, &path).unwrap();
+            std::fs::read(path).unwrap()
+        });
+        assert!(a == b, "{format}");
+    }
+    let svg = std::fs::read_to_string(folder.path().join("a.svg")).unwrap();
+    // Letters are outlines: neither text nor a font is left to the viewer, and words are escaped.
+    assert!(!svg.contains("<text") && !svg.contains("font"));
+    assert!(svg.contains("aria-label=\"&lt;a&gt; &amp; &quot;b&quot;\"") && svg.contains("aria-label=\"Ω\""));
+    assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"));
+    // What is referred to is there.
+    for reference in svg.split("href=\"#").skip(1) {
+        let name = &reference[..reference.find('"').unwrap()];
+        assert!(svg.contains(&format!("id=\"{name}\"")), "{name}");
     }
 }
 

@@ -48,6 +48,12 @@ fn datasets_are_read_and_listed_by_their_links() {
 fn damaged_links_never_panic() {
     let scratch = tempfile::tempdir().unwrap();
     let path = scratch.path().join("damaged.h5");
+    // A search over every byte is for whoever changes the walk.
+    let step = if std::env::var_os("ARMILLA_LONG_TESTS").is_some() {
+        1
+    } else {
+        13
+    };
     for source in files() {
         let bytes = fs::read(source).unwrap();
         let survive = |bytes: &[u8]| {
@@ -57,7 +63,7 @@ fn damaged_links_never_panic() {
                 let _ = file.dataset("maps").map(|maps| maps.read::<f32>());
             }
         };
-        for at in 0..bytes.len() {
+        for at in (0..bytes.len()).step_by(step) {
             let mut damaged = bytes.clone();
             damaged[at] ^= [0xff, 0x80, 0x01, 0x10][at % 4];
             survive(&damaged);

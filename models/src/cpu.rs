@@ -2,7 +2,7 @@
 
 use dfdx::{
     shapes::{HasShape, Shape},
-    tensor::{Cpu, CpuError, Gradients, PutTape, SplitTape, Storage, Tape, Tensor, ZerosTensor},
+    tensor::{Cpu, CpuError, Gradients, PutTape, SplitTape, Tape, Tensor, ZerosTensor},
 };
 
 use crate::{
@@ -34,28 +34,18 @@ fn record<S: Shape, T: Tape<f32, Cpu>>(
     let mut tape = tape;
     if T::OWNS_TAPE {
         let ghost = y.ghost();
-        let device = y.device().clone();
         tape.add_backward_op(move |gradients| {
             let dy = take_gradient!(gradients, &ghost);
-            let result = back(gradients, &dy);
-            give_back(&device, dy)?;
-            result
+            back(gradients, &dy)
         });
     }
     Ok(y.put_tape(tape))
 }
 
-/// Zeros, in memory that a tensor of this size left to the device before: the system clears new memory page by page,
-/// which took a quarter of a training step.
+/// Zeros, to be filled. An allocator that keeps freed memory, as that of the program does, spares a quarter of a training
+/// step: the system clears new memory page by page.
 fn zeros<S: Shape>(device: &Cpu, shape: S) -> Result<Tensor<S, f32, Cpu>> {
     device.try_zeros_like(&shape).map_err(ModelError::device)
-}
-
-/// Leaves memory to the device.
-fn give_back(device: &Cpu, memory: Vec<f32>) -> std::result::Result<(), CpuError> {
-    let mut empty: <Cpu as Storage<f32>>::Vec = device.try_alloc_len(0)?;
-    *empty = memory;
-    Ok(())
 }
 
 /// Lends the gradient of a tensor to what adds to it.

@@ -17,7 +17,7 @@
 //!   from where they were at build time.
 //! - Constants of ones are made on the host and copied, so that none are asked for; each operation copies its
 //!   shapes. A step of a small network waits for these copies more than for its arithmetic.
-//! - `relu` takes the larger of 0 and a number as `fmaxf` does: NaN becomes 0, as on the processor.
+//! - `relu` takes the larger of 0 and a number as `fmaxf` does: NaN becomes 0, unlike on the processor.
 //! - Memory that is freed is kept by size for the next tensor of that size.
 
 use dfdx::tensor::Cuda;

@@ -241,10 +241,23 @@ pub(crate) fn values<S: dfdx::shapes::Shape, E: Dtype, T>(tensor: &Tensor<S, E, 
     if len == 0 {
         return &[];
     }
-    let mut corner = tensor.shape().concrete();
-    (0..S::NUM_DIMS).for_each(|i| corner[i] -= 1);
-    let (first, last) = (&tensor[S::Concrete::default()], &tensor[corner]);
-    // Every operation of this crate makes its inputs contiguous first; a caller that forgot ends here.
+    let sides = tensor.shape().concrete();
+    let first = &tensor[S::Concrete::default()];
+    // The last element lies where it must, and so does the second along each axis: neither gaps nor another order.
+    let (mut corner, mut step) = (S::Concrete::default(), 1);
+    for i in (0..S::NUM_DIMS).rev() {
+        corner[i] = sides[i] - 1;
+        let mut second = S::Concrete::default();
+        second[i] = usize::from(sides[i] > 1);
+        let expected = (&raw const *first).wrapping_add(step * second[i]);
+        // Every operation of this crate makes its inputs contiguous first; a caller that forgot ends here.
+        assert!(
+            std::ptr::eq(expected, &tensor[second]),
+            "the tensor is not contiguous"
+        );
+        step *= sides[i];
+    }
+    let last = &tensor[corner];
     assert!(
         std::ptr::eq((&raw const *first).wrapping_add(len - 1), last),
         "the tensor is not contiguous"

@@ -35,6 +35,18 @@ enum Role {
 }
 
 impl<D: Device> Parameter<D> {
+    /// With these values, row-major.
+    ///
+    /// # Errors
+    /// `Shape` where they do not fill the shape, `Device` where memory is short.
+    pub fn new(device: &D, shape: Vec<usize>, values: Vec<f32>) -> Result<Self> {
+        if values.len() != shape.iter().product::<usize>() {
+            let what = format!("{} numbers for a shape of {shape:?}", values.len());
+            return Err(ModelError::shape("parameter", what));
+        }
+        Self::of(device, shape, values, Role::Learnt)
+    }
+
     /// Uniform in ±1/√fan_in, as PyTorch's layers start.
     pub(crate) fn uniform(device: &D, shape: Vec<usize>, fan_in: usize, stream: &mut Stream) -> Result<Self> {
         let bound = 1.0 / (fan_in.max(1) as f32).sqrt();
@@ -141,6 +153,7 @@ pub trait Module<D: Device> {
             name,
             shape: p.shape.clone(),
             values: p.to_vec(),
+            learnt: p.is_weight(),
         };
         Weights(self.parameters().into_iter().map(copy).collect())
     }
@@ -180,8 +193,14 @@ pub trait Module<D: Device> {
     }
 
     /// Takes the statistics of the last batch into the running ones of batch norms: once after each step of a training.
-    fn absorb(&mut self) {
+    /// `weights`, those of this network, then hold them too.
+    fn absorb(&mut self, weights: &mut Weights) {
         self.batch_norms().into_iter().for_each(BatchNorm::absorb);
+        for ((_, p), w) in self.parameters().into_iter().zip(&mut weights.0) {
+            if !p.is_weight() {
+                w.values = p.to_vec();
+            }
+        }
     }
 
     /// The gradient of every parameter, in order; zeros where none was computed.

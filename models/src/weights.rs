@@ -13,6 +13,20 @@ pub struct Weight {
     pub shape: Vec<usize>,
     /// Its numbers.
     pub values: Vec<f32>,
+    /// Whether an optimiser moves it; a running mean, for one, is not learnt.
+    pub learnt: bool,
+}
+
+impl Weight {
+    /// One that is learnt.
+    pub fn new(name: impl Into<String>, shape: Vec<usize>, values: Vec<f32>) -> Self {
+        Self {
+            name: name.into(),
+            shape,
+            values,
+            learnt: true,
+        }
+    }
 }
 
 /// All weights of a network, in a fixed order.
@@ -33,9 +47,11 @@ impl Weights {
         self
     }
 
-    /// Moves towards `other`: `self = decay · self + (1 − decay) · other`, an exponential moving average.
+    /// Moves towards `other`: `self = decay · self + (1 − decay) · other`, an exponential moving average. What is not
+    /// learnt is taken over.
     pub fn average(&mut self, other: &Self, decay: f32) {
         for (mine, theirs) in self.0.iter_mut().zip(&other.0) {
+            let decay = if theirs.learnt { decay } else { 0.0 };
             for (a, b) in mine.values.iter_mut().zip(&theirs.values) {
                 *a += (1.0 - decay) * (b - *a);
             }

@@ -21,7 +21,7 @@ use crate::simulators::Slab;
     Lognormal fields are simulated over Omega_m and sigma_8 and written to maps.h5. A flow is trained on them; \
     one map that it never saw is read back from the file and inferred by mle, mh, hmc and grid. As the field's \
     likelihood is known exactly, so is the posterior that they should find: bias and width are measured in its \
-    standard deviations. The folder gets demo.json, corner.png, field.png and a picture for each method.")]
+    standard deviations. The folder gets demo.json, pictures as PNG and SVG, and all of it on one page, report.html.")]
 pub(super) struct Demo {
     /// The folder for everything.
     #[arg(long, value_name = "DIR", default_value = "out")]
@@ -95,7 +95,7 @@ impl Demo {
             "seconds: simulate {:.1}, train {:.1}, read {:.1}, infer {:.1}, draw {:.1}; {:.1} in all",
             s.simulate, s.train, s.observe, s.infer, s.draw, s.total
         )?;
-        writeln!(out, "pictures: {}", self.out.join("corner.png").display())?;
+        writeln!(out, "pictures: {}", self.out.join("report.html").display())?;
         Ok(())
     }
 }

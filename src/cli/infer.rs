@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::arguments::DataArguments;
-use super::{interrupt, note, progress, write_json};
+use super::{command_line, interrupt, note, progress, write_json};
 use crate::pipeline::infer::infer_observation;
 use crate::pipeline::{
     InferSettings, LikelihoodSettings, Method, Observation, OutFolder, Report, TrainedFlow,
@@ -38,7 +38,7 @@ use crate::{Error, Result};
     advi       the closest normal distribution, with a check of its honesty\n  \
     grid       every cell of a grid, then again where the mass is: up to three parameters, evidence\n\n\
     Ctrl-C ends the sampling and keeps what was drawn; with --checkpoint the same command goes on from there.\n\n\
-    The folder gets posterior.json, draws.csv and pictures. A likelihood of kind `evidence` bounds ln p(map | θ); \
+    The folder gets posterior.json, draws.csv, pictures as PNG and SVG, and all of it on one page, report.html. A likelihood of kind `evidence` bounds ln p(map | θ); \
     one of kind `reconstruction` is an unnormalised score whose width --temperature sets. Its noise is frozen by \
     --noise-key: the same seed and key give the same posterior.")]
 pub(super) struct Infer {
@@ -160,7 +160,8 @@ impl Infer {
         let inference = inference?;
         inference.write(&mut folder)?;
         self.export(&inference.run, &flow, &mut folder)?;
-        inference.draw(&flow, &observation, &mut folder)?;
+        let figures = inference.draw(&flow, &observation, &mut folder)?;
+        inference.write_page(&settings, &figures, &command_line(), &mut folder)?;
         let files = folder.keep();
         note(&format!("the network ran on {device}"));
         for warning in &inference.report.warnings {

@@ -9,7 +9,9 @@ mod infer;
 mod inspect;
 mod interrupt;
 pub mod progress;
+mod project;
 mod simulate;
+mod spectrum;
 mod train;
 
 use std::io::{self, BufWriter, Write};
@@ -45,6 +47,8 @@ enum Command {
     Train(train::Train),
     Infer(infer::Infer),
     Inspect(inspect::Inspect),
+    Project(project::Project),
+    Spectrum(spectrum::Spectrum),
 }
 
 impl Command {
@@ -55,6 +59,8 @@ impl Command {
             Self::Train(command) => command.run(out),
             Self::Infer(command) => command.run(out),
             Self::Inspect(command) => command.run(out),
+            Self::Project(command) => command.run(out),
+            Self::Spectrum(command) => command.run(out),
         }
     }
 }
@@ -79,6 +85,21 @@ pub fn run() -> ExitCode {
 fn write_json(out: &mut dyn Write, value: &impl Serialize) -> Result<()> {
     serde_json::to_writer_pretty(&mut *out, value).map_err(io::Error::from)?;
     Ok(writeln!(out)?)
+}
+
+/// The command as a shell takes it, whatever the path of the program.
+fn command_line() -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:+@%".contains(c);
+    let quoted = |argument: String| match argument.is_empty() || !argument.chars().all(plain) {
+        true => format!("'{}'", argument.replace('\'', "'\\''")),
+        false => argument,
+    };
+    let arguments = std::env::args_os().skip(1);
+    let quoted = arguments.map(|a| quoted(a.to_string_lossy().into_owned()));
+    std::iter::once("armilla".to_owned())
+        .chain(quoted)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// Say something that is no error on standard error.

@@ -1,9 +1,10 @@
 //! Compute the linear matter power spectrum at redshift zero: [`LinearPower`], and the [`Transfer`] function
-//! it is made of.
+//! it is made of; and how fluctuations grew until then, [`growth`](growth()).
 //!
 //! Wavenumbers are in h/Mpc, lengths in Mpc/h, powers in (Mpc/h)³. Parameters come in the order
 //! [`PARAMETER_NAMES`]; everything else is fixed to the values of the CAMELS simulations.
 
+mod growth;
 mod linear_power;
 mod quadrature;
 mod shape_table;
@@ -11,6 +12,7 @@ mod transfer;
 
 use crate::{Error, Result};
 
+pub use growth::growth;
 pub use linear_power::LinearPower;
 pub(crate) use quadrature::Rule;
 pub(crate) use shape_table::{K_MIN, ShapeTable};

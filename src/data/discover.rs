@@ -42,7 +42,7 @@ pub(super) fn find_parameters(file: &Hdf5File, maps: &Hdf5Dataset, count: usize)
             && d.shape.len() == 2
             && d.path != maps.info().path
             && rows > 0
-            && count as u64 % rows == 0
+            && (count as u64).is_multiple_of(rows)
     };
     only(file, "params", datasets.iter().filter(fits))
 }

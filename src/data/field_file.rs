@@ -45,6 +45,7 @@ pub struct FieldFile {
 }
 
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // one for each file
 pub(super) enum Store {
     Hdf5 { file: Hdf5File, maps: Hdf5Dataset },
     Npy(NpyFile),

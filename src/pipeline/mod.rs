@@ -1,4 +1,5 @@
-//! Do what the commands do, callable from Rust: [`simulate()`], [`train()`], [`infer()`] and [`demo()`].
+//! Do what the commands do, callable from Rust: [`simulate()`], [`train()`], [`infer()`] and [`demo()`];
+//! [`simulate_snapshots`] and [`project`] make maps by way of particles, [`spectra`] measures and compares them.
 //!
 //! ```text
 //! simulate ─▶ MapSet ─▶ train ─▶ TrainedFlow ─▶ observe ─▶ infer ─▶ Inference: report, draws, pictures
@@ -12,7 +13,10 @@ pub mod out_folder;
 mod pictures;
 pub mod prior_box;
 pub mod report;
+mod report_html;
 pub mod simulate;
+pub mod snapshots;
+pub mod spectra;
 pub mod train;
 pub mod trained;
 
@@ -21,8 +25,10 @@ pub use demo::{DemoSettings, demo};
 pub use infer::{InferSettings, Inference, Method, infer};
 pub use observation::Observation;
 pub use out_folder::OutFolder;
+pub use pictures::Figure;
 pub use prior_box::{PriorBox, PriorRange};
 pub use report::Report;
 pub use simulate::{Kind, SimulateSettings, simulate};
+pub use snapshots::{ProjectSettings, Projection, find_simulations, project, simulate_snapshots};
 pub use train::{TrainRun, TrainSettings, train};
 pub use trained::{LikelihoodSettings, TrainedFlow};

@@ -1,16 +1,46 @@
 //! Draw an inference.
 
+use std::path::{Path, PathBuf};
+
 use armilla_samplers::surface::Surface as Cells;
 
 use super::{Inference, Method, Observation, OutFolder, TrainedFlow};
 use crate::Result;
 use crate::plot::{
-    self, Corner, Curve, Histograms, Loss, ParameterRow, Posterior, Surface, corner, likelihood_surface,
-    loss, posterior_histogram,
+    self, Corner, Curve, Histograms, Loss, ParameterRow, Posterior, Surface, autocorrelation, corner,
+    likelihood_surface, loss, posterior_histogram, rank, trace,
 };
 
 /// Maps generated at the estimate.
 const SAMPLES: usize = 4;
+
+/// More parameters than this make no corner plot that can be read.
+const IN_CORNER: usize = 12;
+
+/// A picture that was drawn, and what it shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Figure {
+    /// What it shows, in a sentence.
+    pub caption: String,
+    /// Where its SVG is; its PNG has the same name.
+    pub svg: PathBuf,
+}
+
+/// Draw a picture as PNG and as SVG.
+pub(super) fn both(
+    folder: &mut OutFolder,
+    name: &str,
+    caption: &str,
+    draw: impl Fn(&Path) -> Result<()>,
+) -> Result<Figure> {
+    let [png, svg] = ["png", "svg"].map(|format| folder.file(&format!("{name}.{format}")));
+    draw(&png)?;
+    draw(&svg)?;
+    Ok(Figure {
+        caption: caption.to_owned(),
+        svg,
+    })
+}
 
 /// What the colours of a map mean.
 pub(super) fn label(flow: &TrainedFlow) -> &'static str {
@@ -35,32 +65,70 @@ pub(super) fn columns(inference: &Inference) -> Vec<Vec<f64>> {
 
 impl Inference {
     /// Draw what belongs to the method, with the number of the map in the names of the pictures; chains also as a corner
-    /// plot.
+    /// plot, and with what tells whether they have converged.
     ///
     /// # Errors
     ///
     /// What cannot be drawn or written.
-    pub fn draw(&self, flow: &TrainedFlow, observation: &Observation, folder: &mut OutFolder) -> Result<()> {
-        self.draw_summary(flow, observation, folder)?;
-        if !self.report.method.is_optimiser() && self.report.method != Method::Grid {
+    pub fn draw(
+        &self,
+        flow: &TrainedFlow,
+        observation: &Observation,
+        folder: &mut OutFolder,
+    ) -> Result<Vec<Figure>> {
+        let mut figures = self.draw_summary(flow, observation, folder)?;
+        let n = observation.index;
+        let method = self.report.method;
+        if !method.is_optimiser() && method != Method::Grid {
+            let shown = self.run.dim().min(IN_CORNER);
             let values = columns(self);
             let weights = self.weights();
             let plot = Corner {
-                names: &self.run.names,
+                names: &self.run.names[..shown],
                 posteriors: &[Posterior {
-                    label: self.report.method.title(),
-                    values: &values,
+                    label: method.title(),
+                    values: &values[..shown],
                     weights: weights.as_deref(),
                 }],
-                truth: observation.truth.as_deref(),
-                bounds: Some(&bounds(flow)),
+                truth: observation.truth.as_ref().map(|truth| &truth[..shown]),
+                bounds: Some(&bounds(flow)[..shown]),
             };
-            corner(
-                &plot,
-                folder.file(&format!("corner_idx{}.png", observation.index)),
-            )?;
+            let caption = match self.run.dim() {
+                all if all > shown => {
+                    format!("The first {shown} of {all} parameters in pairs: 68 % and 95 % credible regions.")
+                }
+                _ => "The parameters in pairs: 68 % and 95 % credible regions.".to_owned(),
+            };
+            figures.push(both(folder, &format!("corner_idx{n}"), &caption, |path| {
+                corner(&plot, path)
+            })?);
         }
-        Ok(())
+        // Where there is an R̂ there are Markov chains, long enough to be judged.
+        if self.report.parameters.iter().any(|p| p.summary.rhat.is_some()) {
+            let title = format!("{}, map {n}", method.title());
+            let run = &self.run;
+            figures.extend([
+                both(
+                    folder,
+                    &format!("trace_idx{n}"),
+                    "The draws in order: good chains look alike and wander nowhere.",
+                    |path| trace(run, &title, path),
+                )?,
+                both(
+                    folder,
+                    &format!("rank_idx{n}"),
+                    "The ranks of each chain's draws among all: level where the chains agree.",
+                    |path| rank(run, &title, path),
+                )?,
+                both(
+                    folder,
+                    &format!("autocorrelation_idx{n}"),
+                    "How long the chains remember; τ draws are worth one.",
+                    |path| autocorrelation(run, &title, path),
+                )?,
+            ]);
+        }
+        Ok(figures)
     }
 
     /// Draw the one picture that the method is known by; a maximum likelihood has a second one of its way there.
@@ -69,54 +137,51 @@ impl Inference {
         flow: &TrainedFlow,
         observation: &Observation,
         folder: &mut OutFolder,
-    ) -> Result<()> {
+    ) -> Result<Vec<Figure>> {
         let n = observation.index;
-        let title = |what: &str| format!("{what}, map {n}");
-        match self.report.method {
+        let method = self.report.method;
+        let title = format!("{}, map {n}", method.title());
+        match method {
             Method::Mle | Method::Map => {
-                self.draw_estimate(flow, observation, &title(self.report.method.title()), folder)?;
-                let history = self
-                    .run
-                    .estimate
-                    .as_ref()
-                    .map(|e| e.history.clone())
-                    .unwrap_or_default();
+                let mut figures = vec![self.draw_estimate(flow, observation, &title, folder)?];
+                let history: &[f64] = self.run.estimate.as_ref().map_or(&[], |e| &e.history);
                 if history.iter().any(|value| value.is_finite()) {
                     let plot = Loss {
-                        title: &title(self.report.method.title()),
+                        title: &title,
                         curves: &[Curve {
                             label: "best start",
-                            values: &history,
+                            values: history,
                         }],
                         step: "iteration",
                         quantity: "−ln p(map | θ)",
                     };
-                    loss(
-                        &plot,
-                        folder.file(&format!("{}_loss_idx{n}.png", self.report.method.name())),
-                    )?;
+                    figures.push(both(
+                        folder,
+                        &format!("{}_loss_idx{n}", method.name()),
+                        "What the optimiser made smaller, from the best of its starts.",
+                        |path| loss(&plot, path),
+                    )?);
                 }
+                Ok(figures)
             }
             Method::Grid => {
-                let picture = folder.file(&format!("grid_likelihood_idx{n}.png"));
-                match &self.surface {
-                    Some(cells) if cells.axes.len() > 1 => {
-                        draw_surface(
-                            cells,
-                            observation.truth.as_deref(),
-                            &title(self.report.method.title()),
-                            picture,
-                        )?;
-                    }
-                    _ => self.draw_histograms(observation, &title(self.report.method.title()), picture)?,
-                }
+                let name = format!("grid_likelihood_idx{n}");
+                let figure = match &self.surface {
+                    Some(cells) if cells.axes.len() > 1 => both(
+                        folder,
+                        &name,
+                        "The log density over the grid with the regions that hold 68 % and 95 % of the posterior.",
+                        |path| draw_surface(cells, observation.truth.as_deref(), &title, path),
+                    ),
+                    _ => self.draw_histograms(observation, &title, &name, folder),
+                };
+                Ok(vec![figure?])
             }
             _ => {
-                let picture = folder.file(&format!("mcmc_posterior_idx{n}.png"));
-                self.draw_histograms(observation, &title(self.report.method.title()), picture)?;
+                let name = format!("mcmc_posterior_idx{n}");
+                Ok(vec![self.draw_histograms(observation, &title, &name, folder)?])
             }
         }
-        Ok(())
     }
 
     /// The weights of the draws, where they differ.
@@ -131,7 +196,7 @@ impl Inference {
         observation: &Observation,
         title: &str,
         folder: &mut OutFolder,
-    ) -> Result<()> {
+    ) -> Result<Figure> {
         let estimate: Vec<f64> = self.report.parameters.iter().map(|p| p.estimate).collect();
         let side = flow.card().side;
         let generated = flow.generate(&estimate, SAMPLES, self.report.seed)?;
@@ -156,13 +221,12 @@ impl Inference {
             label: label(flow),
             parameters: &rows,
         };
-        plot::inference(
-            &plot,
-            folder.file(&format!(
-                "inference_{}_idx{}.png",
-                self.report.method.name(),
-                observation.index
-            )),
+        let name = format!("inference_{}_idx{}", self.report.method.name(), observation.index);
+        both(
+            folder,
+            &name,
+            "The observation, maps that the model generates at the estimate, and the parameters.",
+            |path| plot::inference(&plot, path),
         )
     }
 
@@ -170,8 +234,9 @@ impl Inference {
         &self,
         observation: &Observation,
         title: &str,
-        picture: std::path::PathBuf,
-    ) -> Result<()> {
+        name: &str,
+        folder: &mut OutFolder,
+    ) -> Result<Figure> {
         let values = columns(self);
         let weights = self.weights();
         let estimate: Vec<f64> = self.report.parameters.iter().map(|p| p.estimate).collect();
@@ -183,7 +248,8 @@ impl Inference {
             truth: observation.truth.as_deref(),
             estimate: Some(&estimate),
         };
-        posterior_histogram(&plot, picture)
+        let caption = "The draws of each parameter, with the estimate and, where it is known, the truth.";
+        both(folder, name, caption, |path| posterior_histogram(&plot, path))
     }
 }
 
@@ -198,12 +264,7 @@ pub(super) fn bounds(flow: &TrainedFlow) -> Vec<(f64, f64)> {
 }
 
 /// The first two parameters of a grid, the others integrated over.
-fn draw_surface(
-    cells: &Cells,
-    truth: Option<&[f64]>,
-    title: &str,
-    picture: std::path::PathBuf,
-) -> Result<()> {
+fn draw_surface(cells: &Cells, truth: Option<&[f64]>, title: &str, picture: &Path) -> Result<()> {
     let (nx, ny) = (cells.axes[0].centres.len(), cells.axes[1].centres.len());
     // Rows of the picture are values of the second parameter, cells are ordered by the first.
     let log_density: Vec<f64> = if cells.axes.len() == 2 {

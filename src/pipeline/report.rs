@@ -101,6 +101,11 @@ impl Report {
 
     /// The table of true values, estimates, errors and standard deviations.
     pub fn table(&self) -> String {
+        aligned(&self.rows())
+    }
+
+    /// The rows of the table, its head first.
+    pub(super) fn rows(&self) -> Vec<Vec<String>> {
         let markov = self.parameters.iter().any(|p| p.summary.rhat.is_some());
         let mut head = vec!["parameter", "true", "estimated", "error", "sd", "16%", "84%"];
         if markov {
@@ -129,7 +134,7 @@ impl Report {
             }
             rows.push(row);
         }
-        aligned(&rows)
+        rows
     }
 }
 

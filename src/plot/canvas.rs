@@ -6,24 +6,20 @@
 use std::io::Write;
 use std::path::Path;
 
-use plotters::prelude::{BitMapBackend, DrawingBackend, SVGBackend};
+use plotters::prelude::{BitMapBackend, DrawingBackend};
 use plotters::style::{Color, FontDesc, FontFamily, FontStyle, FontTransform, RGBColor, TextStyle};
 
 use super::image::{DPI, Image, average, encode_png};
+use super::svg;
 use super::text::{self, FAMILY, Label};
 use crate::atomic::{cannot_write, write_atomically};
 use crate::{Error, Result};
 
-/// Units of an SVG per point: its lines are at whole units.
-const SVG_UNITS: f64 = 20.0;
-
 /// Pixels that a PNG may be drawn with before it is averaged down to its size.
 const MAX_PIXELS: f64 = 6e7;
 
-/// The height of an em in units of what plotters calls the size of a font: for bitmaps its size is ascent + descent of
-/// DejaVu Sans, for SVG it divides by this constant of its own.
-const EM_BITMAP: f64 = 1.164;
-const EM_SVG: f64 = 1.24;
+/// The height of an em in units of what plotters calls the size of a font: ascent + descent of DejaVu Sans.
+const EM: f64 = 1.164;
 
 /// A colour and how much it covers.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +28,12 @@ pub(super) struct Ink(pub u8, pub u8, pub u8, pub f64);
 impl Ink {
     pub fn faint(self, alpha: f64) -> Self {
         Self(self.0, self.1, self.2, alpha)
+    }
+
+    /// What `share` of it on paper looks like, without letting anything through.
+    pub fn pale(self, share: f64) -> Self {
+        let mix = |c: u8| (255.0 - share * (255.0 - f64::from(c))).round() as u8;
+        Self(mix(self.0), mix(self.1), mix(self.2), self.3)
     }
 
     fn mix(self) -> plotters::style::RGBAColor {
@@ -68,7 +70,7 @@ impl Type {
     }
 }
 
-enum Item {
+pub(super) enum Item {
     Line {
         points: Vec<(f64, f64)>,
         ink: Ink,
@@ -90,8 +92,8 @@ enum Item {
 pub(super) struct Picture {
     pub width: f64,
     pub height: f64,
-    images: Vec<Image>,
-    items: Vec<Item>,
+    pub images: Vec<Image>,
+    pub items: Vec<Item>,
 }
 
 /// Rectangle: left, top, width, height.
@@ -210,6 +212,30 @@ impl Picture {
         }
     }
 
+    /// Where each text is: its box and its words.
+    #[cfg(test)]
+    pub fn text_boxes(&self) -> Vec<(Rect, &str)> {
+        let place = |item: &'_ Item| match item {
+            Item::Text { x, y, text, kind } => {
+                let (long, high) = (text::width(text, kind.size, kind.bold), 0.72 * kind.size);
+                Some(if kind.upright {
+                    (x - high, y - long, high, long)
+                } else {
+                    (*x, y - high, long, high)
+                })
+            }
+            _ => None,
+        };
+        let words = |item| match item {
+            &Item::Text { ref text, .. } => text.as_str(),
+            _ => "",
+        };
+        self.items
+            .iter()
+            .filter_map(|item| Some((place(item)?, words(item))))
+            .collect()
+    }
+
     /// Write the picture, as its extension says: `.png` or `.svg`.
     pub fn save(&self, path: &Path) -> Result<()> {
         let extension = path
@@ -219,7 +245,7 @@ impl Picture {
             .to_lowercase();
         let bytes = match extension.as_str() {
             "png" => self.png(),
-            "svg" => self.svg(),
+            "svg" => svg::write(self).map(String::into_bytes),
             _ => {
                 return Err(Error::file(
                     path,
@@ -248,59 +274,18 @@ impl Picture {
         }
         let mut backend = BitMapBackend::with_buffer(&mut pixels, (columns as u32, rows as u32));
         for item in &self.items {
-            item.draw(&mut backend, scale, Medium::Bitmap)?;
+            item.draw(&mut backend, scale)?;
         }
         drop(backend);
         let pixels = average(&pixels, columns, rows, finer as usize);
         encode_png(&pixels, width as u32, height as u32, png::ColorType::Rgb)
     }
-
-    fn svg(&self) -> std::result::Result<Vec<u8>, String> {
-        text::register()?;
-        let size = |points: f64| (points * SVG_UNITS).ceil().max(1.0) as u32;
-        let mut text = String::new();
-        let mut backend = SVGBackend::with_string(&mut text, (size(self.width), size(self.height)));
-        for item in &self.items {
-            item.draw(&mut backend, SVG_UNITS, Medium::Svg)?;
-        }
-        backend.present().map_err(|e| e.to_string())?;
-        drop(backend);
-        // Its first tag gives the size in our fine units: give it in points, and put paper and images under the rest.
-        let end = text.find('>').ok_or("the drawing has no first tag")? + 1;
-        let (w, h) = (size(self.width), size(self.height));
-        let mut svg = format!(
-            "<svg width=\"{:.2}pt\" height=\"{:.2}pt\" viewBox=\"0 0 {w} {h}\" xmlns=\"http://www.w3.org/2000/svg\">\n\
-             <rect width=\"{w}\" height=\"{h}\" fill=\"white\"/>\n",
-            self.width, self.height
-        );
-        for image in &self.images {
-            svg += &image.tag(SVG_UNITS)?;
-        }
-        svg += &text[end..];
-        Ok(svg.into_bytes())
-    }
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Medium {
-    Bitmap,
-    Svg,
 }
 
 impl Item {
-    fn draw<B: DrawingBackend>(
-        &self,
-        backend: &mut B,
-        scale: f64,
-        medium: Medium,
-    ) -> std::result::Result<(), String> {
+    fn draw<B: DrawingBackend>(&self, backend: &mut B, scale: f64) -> std::result::Result<(), String> {
         let at = |&(x, y): &(f64, f64)| ((x * scale).round() as i32, (y * scale).round() as i32);
         match self {
-            Self::Line { points, ink, width } if medium == Medium::Svg => {
-                let width = (width * scale).round().max(1.0) as u32;
-                let style = ink.mix().stroke_width(width);
-                backend.draw_path(points.iter().map(at), &style)
-            }
             // Plotters' own thick lines fold over themselves where a curve bends within their width.
             Self::Line { points, ink, width } => {
                 let half = (width * scale / 2.0).max(0.5);
@@ -308,11 +293,8 @@ impl Item {
             }
             Self::Area { points, ink } => backend.fill_polygon(points.iter().map(at), &ink.mix()),
             Self::Text { x, y, text, kind } => {
-                // Both media hang text below its point; this is how far the baseline is below.
-                let (size, drop) = match medium {
-                    Medium::Bitmap => (kind.size * EM_BITMAP * scale, kind.size * EM_BITMAP / 2.0),
-                    Medium::Svg => (kind.size * EM_SVG * scale, kind.size * 0.76),
-                };
+                // Text hangs below its point; this is how far the baseline is below.
+                let (size, drop) = (kind.size * EM * scale, kind.size * EM / 2.0);
                 let style = if kind.bold {
                     FontStyle::Bold
                 } else {
@@ -324,15 +306,11 @@ impl Item {
                     (FontTransform::None, (*x, y - drop))
                 };
                 let font = FontDesc::new(FontFamily::Name(FAMILY), size, style).transform(turn);
-                backend.draw_text(text, &TextStyle::from(font).color(&ink_of(kind)), at(&point))
+                backend.draw_text(text, &TextStyle::from(font).color(&kind.ink.mix()), at(&point))
             }
         }
         .map_err(|e| e.to_string())
     }
-}
-
-fn ink_of(kind: &Type) -> plotters::style::RGBAColor {
-    kind.ink.mix()
 }
 
 /// A line as one quadrilateral for each segment, with discs where they meet.

@@ -6,8 +6,9 @@ use super::axis::Axis;
 use super::canvas::{Align, Picture, Type};
 use super::contours::Grid;
 use super::density::{Draws, MASSES, levels};
-use super::panel::Panel;
-use super::style::{self, LABEL, TICK};
+use super::legend::{self, Entries, Mark};
+use super::panel::{BELOW, Panel};
+use super::style::{self, COLUMN, DASHES, LABEL, PAGE};
 use super::text::{self, Label};
 use crate::{Error, Result};
 
@@ -42,6 +43,8 @@ const JOINT_BINS: usize = 80;
 const FILL: usize = 240;
 /// Opacity inside the 68 % and the 95 % contour.
 const OPACITY: [f64; 2] = [0.55, 0.25];
+/// The smallest text that can be read.
+const SMALLEST: f64 = 5.0;
 /// More panels than this cannot be read.
 const MAX_PARAMETERS: usize = 20;
 
@@ -65,18 +68,17 @@ const MAX_PARAMETERS: usize = 20;
 /// # Ok::<(), armilla::Error>(())
 /// ```
 pub fn corner(plot: &Corner<'_>, path: impl AsRef<Path>) -> Result<()> {
+    picture(plot)?.save(path.as_ref())
+}
+
+pub(super) fn picture(plot: &Corner<'_>) -> Result<Picture> {
     let draws = check(plot)?;
     let count = plot.names.len();
     let ranges: Vec<(f64, f64)> = (0..count).map(|p| range(plot, &draws, p)).collect();
     let axes: Vec<Axis> = ranges.iter().map(|&(low, high)| Axis::new(low, high)).collect();
 
-    let side = if count <= 3 {
-        120.0
-    } else {
-        (520.0 / count as f64).max(72.0)
-    };
-    let gap = 6.0;
-    let panel = |row: usize, column: usize, left: f64, top: f64| Panel {
+    let gap = 5.0;
+    let panel = |side: f64, row: usize, column: usize, left: f64, top: f64| Panel {
         left: left + column as f64 * (side + gap),
         top: top + row as f64 * (side + gap),
         width: side,
@@ -88,23 +90,32 @@ pub fn corner(plot: &Corner<'_>, path: impl AsRef<Path>) -> Result<()> {
             axes[row]
         },
     };
+    let entries = entries(plot);
+    let (legend_width, legend_height) = legend::column_size(&entries);
+    // Two parameters fit a column, more need a page; many share it with smaller panels, and very many outgrow it.
+    let width = if count <= 2 { COLUMN } else { PAGE };
+    let side = |left: f64| {
+        let fits = (width - left - 12.0 + gap) / count as f64 - gap;
+        fits.clamp(44.0, 132.0)
+    };
     // The numbers of the y axes set the left margin, and one distance for all their labels.
     let reach = (1..count)
-        .map(|row| Panel::y_reach(&panel(row, 0, 0.0, 0.0).y_ticks_inside()))
+        .map(|row| Panel::y_reach(&panel(side(40.0), row, 0, 0.0, 0.0).y_ticks_inside()))
         .fold(0.0, f64::max);
-    let left = reach + LABEL + 8.0;
+    let left = reach + LABEL + 4.0;
+    let side = side(left);
     let one = plot.posteriors.len() == 1;
-    let top = if one { 24.0 } else { 12.0 };
-    let legend = Legend::new(plot);
     let square = count as f64 * (side + gap) - gap;
-    // The legend has the room above the diagonal; where that is too narrow the picture grows to the right.
-    let room = square - side - gap;
-    let right = 14.0 + (legend.width + 8.0 - room).max(0.0);
-    let mut picture = Picture::new(left + square + right, top + square + 38.0);
+    // The legend has the room above the diagonal; where that is too narrow it stands above all.
+    let beside = legend_width <= square - side - gap + 2.0 && legend_height <= side;
+    let above = if beside { 0.0 } else { legend_height + 4.0 };
+    let top = above + if one { 18.0 } else { 8.0 };
+    let wide = (left + square + 12.0).max(legend_width + 16.0);
+    let mut picture = Picture::new(wide, top + square + BELOW);
 
     for row in 0..count {
         for column in 0..=row {
-            let panel = panel(row, column, left, top);
+            let panel = panel(side, row, column, left, top);
             if row == column {
                 marginals(&mut picture, &panel, &draws, row, ranges[row]);
             } else {
@@ -117,9 +128,9 @@ pub fn corner(plot: &Corner<'_>, path: impl AsRef<Path>) -> Result<()> {
                 );
             }
             if let Some(truth) = plot.truth {
-                panel.vertical(&mut picture, truth[column], style::TRUTH, (4.0, 2.5));
+                panel.vertical(&mut picture, truth[column], style::TRUTH, DASHES);
                 if row != column {
-                    panel.horizontal(&mut picture, truth[row], style::TRUTH, (4.0, 2.5));
+                    panel.horizontal(&mut picture, truth[row], style::TRUTH, DASHES);
                 }
             }
             panel.frame(&mut picture);
@@ -141,18 +152,35 @@ pub fn corner(plot: &Corner<'_>, path: impl AsRef<Path>) -> Result<()> {
                 let (mean, sd) = draws[0].mean_and_sd(row);
                 let title = Label::of_parameter(&plot.names[row])
                     .then(&format!(" = {}", text::mean_and_sd(mean, sd)));
-                let size = (TICK + 1.0).min((TICK + 1.0) * (side + gap) / title.width(TICK + 1.0, false));
+                let size = LABEL.min(LABEL * (side + gap) / title.width(LABEL, false));
                 let x = panel.left + side / 2.0;
                 // Under the smallest readable size the title is left out: the table has the numbers.
-                if size >= 5.5 {
+                if size >= SMALLEST {
                     picture.label(x, panel.top - 5.0, &title, Align::Centre, Type::of(size));
                 }
             }
         }
     }
-    let corner = (picture.width - 8.0 - legend.width, top + 2.0);
-    legend.draw(&mut picture, corner);
-    picture.save(path.as_ref())
+    let corner = if beside {
+        (picture.width - 8.0 - legend_width, top)
+    } else {
+        (left, 5.0)
+    };
+    legend::column(&mut picture, &entries, corner);
+    Ok(picture)
+}
+
+/// The names of what is drawn.
+fn entries(plot: &Corner<'_>) -> Entries {
+    let posteriors = plot.posteriors.iter().enumerate();
+    let mut entries: Entries = posteriors
+        .map(|(i, p)| (Mark::Region(style::series(i)), Label::plain(p.label)))
+        .collect();
+    entries.extend(
+        plot.truth
+            .map(|_| (Mark::Dashed(style::TRUTH), Label::plain("truth"))),
+    );
+    entries
 }
 
 fn check<'a>(plot: &Corner<'a>) -> Result<Vec<Draws<'a>>> {
@@ -272,58 +300,6 @@ fn contours(
             for chain in grid.contours(level) {
                 panel.curve(picture, &chain, ink, 0.9);
             }
-        }
-    }
-}
-
-/// The names of what is drawn.
-struct Legend<'a> {
-    entries: Vec<(&'a str, Option<usize>)>,
-    width: f64,
-}
-
-impl<'a> Legend<'a> {
-    const LINE: f64 = 15.0;
-    const SAMPLE: f64 = 18.0;
-
-    fn new(plot: &Corner<'a>) -> Self {
-        let mut entries: Vec<(&str, Option<usize>)> = plot
-            .posteriors
-            .iter()
-            .enumerate()
-            .map(|(i, p)| (p.label, Some(i)))
-            .collect();
-        if plot.truth.is_some() {
-            entries.push(("truth", None));
-        }
-        let widest = entries
-            .iter()
-            .map(|(t, _)| text::width(t, LABEL, false))
-            .fold(0.0, f64::max);
-        Self {
-            entries,
-            width: Self::SAMPLE + 6.0 + widest,
-        }
-    }
-
-    fn draw(&self, picture: &mut Picture, (left, top): (f64, f64)) {
-        for (k, (name, series)) in self.entries.iter().enumerate() {
-            let middle = top + (k as f64 + 0.5) * Self::LINE;
-            match series {
-                Some(i) => {
-                    let ink = style::series(*i);
-                    let (t, b) = (middle - 4.0, middle + 4.0);
-                    picture.rectangle((left, t, Self::SAMPLE, 8.0), ink.faint(OPACITY[0]));
-                    let r = left + Self::SAMPLE;
-                    picture.line(vec![(left, t), (r, t), (r, b), (left, b), (left, t)], ink, 0.9);
-                }
-                None => {
-                    let line = [(left, middle), (left + Self::SAMPLE, middle)];
-                    picture.dashed(&line, style::TRUTH, 1.0, (4.0, 2.5));
-                }
-            }
-            let x = left + Self::SAMPLE + 6.0;
-            picture.text(x, middle + 0.36 * LABEL, name, Align::Left, Type::of(LABEL));
         }
     }
 }

@@ -1,11 +1,12 @@
-//! Draw maps side by side with one colour bar.
+//! Draw maps in rows with one colour bar.
 
 use std::path::Path;
 
 use super::axis::Axis;
-use super::canvas::{Align, Picture, Rect, Type};
-use super::panel::{Panel, colour_bar};
-use super::style::{self, TICK, TITLE};
+use super::canvas::{Align, Picture, Type};
+use super::legend::sheet;
+use super::panel::{BELOW, Panel, colour_bar};
+use super::style::{self, COLUMN, LABEL, PAGE, TICK};
 use super::text::{self, Label};
 use crate::{Error, Result};
 
@@ -18,10 +19,10 @@ pub struct FieldPanel<'a> {
     pub map: &'a [f32],
 }
 
-/// A row of maps of the same size.
+/// Maps of the same size.
 #[derive(Debug, Clone, Copy)]
 pub struct Fields<'a> {
-    /// The maps, from left to right.
+    /// The maps, row by row; up to five share one.
     pub panels: &'a [FieldPanel<'a>],
     /// The number of pixels along a side.
     pub side: usize,
@@ -31,12 +32,12 @@ pub struct Fields<'a> {
     pub label: &'a str,
 }
 
-/// More maps than this do not fit a row.
-const MAX_MAPS: usize = 12;
+/// More maps than this cannot be seen on a page.
+const MAX_MAPS: usize = 24;
 /// Positive maps that span a larger factor than this get a logarithmic colour scale.
 const LOG_FROM: f32 = 30.0;
 
-/// Write a row of maps with a shared colour bar, logarithmic where all pixels are positive and span a large factor.
+/// Write maps in rows with a shared colour bar, logarithmic where all pixels are positive and span a large factor.
 ///
 /// # Errors
 ///
@@ -57,100 +58,134 @@ const LOG_FROM: f32 = 30.0;
 /// # Ok::<(), armilla::Error>(())
 /// ```
 pub fn fields(plot: &Fields<'_>, path: impl AsRef<Path>) -> Result<()> {
-    let scale = check(plot)?;
-    let side = if plot.panels.len() == 1 { 260.0 } else { 150.0 };
-    let left = 46.0;
-    let top = 26.0;
-    let row = Row { plot, scale, side };
-    let mut picture = Picture::new(left + row.width(), top + side + 40.0);
-    row.draw(&mut picture, left, top);
-    picture.save(path.as_ref())
+    picture(plot)?.save(path.as_ref())
 }
 
-/// Maps ready to be drawn into any picture.
-pub(super) struct Row<'a> {
-    pub plot: &'a Fields<'a>,
-    pub scale: Axis,
-    pub side: f64,
+pub(super) fn picture(plot: &Fields<'_>) -> Result<Picture> {
+    let width = if plot.panels.len() == 1 { COLUMN } else { PAGE };
+    let maps = Maps::new(plot, width)?;
+    let (mut picture, top) = sheet(width, maps.height(), "", &Vec::new());
+    maps.draw(&mut picture, top);
+    Ok(picture)
 }
 
-const GAP: f64 = 10.0;
+/// Maps ready to be drawn across a picture.
+pub(super) struct Maps<'a> {
+    plot: &'a Fields<'a>,
+    scale: Axis,
+    columns: usize,
+    left: f64,
+    side: f64,
+}
 
-impl Row<'_> {
-    /// How wide the row is from the left edge of its first map, the colour bar and its label included.
-    pub fn width(&self) -> f64 {
-        let count = self.plot.panels.len() as f64;
-        // Drawing into a scrap picture is the surest measure.
-        let place = (0.0, 0.0, 9.0, self.side);
-        let bar = colour_bar(
-            &mut Picture::new(1.0, 1.0),
-            place,
-            self.scale,
-            &Label::plain(self.plot.label),
-        );
-        count * (self.side + GAP) + bar + 8.0
+/// The distances between columns and between rows, the titles included.
+const GAP: f64 = 5.0;
+const ROW_GAP: f64 = 17.0;
+/// The width of a colour bar.
+const BAR: f64 = 7.0;
+
+impl<'a> Maps<'a> {
+    /// # Errors
+    ///
+    /// Maps that cannot be drawn.
+    pub fn new(plot: &'a Fields<'a>, width: f64) -> Result<Self> {
+        let columns = match plot.panels.len() {
+            0..=5 => plot.panels.len(),
+            6 | 9 => 3,
+            _ => 4,
+        };
+        let mut maps = Self {
+            plot,
+            scale: check(plot)?,
+            columns,
+            left: 0.0,
+            side: 80.0,
+        };
+        // The numbers depend on the size of what they stand at, and what is left for the maps on the numbers.
+        for _ in 0..3 {
+            let reach = Panel::y_reach(&maps.panel(0, 0.0).y_ticks());
+            maps.left = reach + LABEL + 4.0;
+            // Drawing into a scrap picture is the surest measure.
+            let bar = maps.colour_bar(&mut Picture::new(1.0, 1.0), 0.0);
+            let room = width - maps.left - bar - 4.0;
+            maps.side = room / columns as f64 - GAP;
+        }
+        Ok(maps)
     }
 
-    pub fn draw(&self, picture: &mut Picture, left: f64, top: f64) {
+    fn rows(&self) -> usize {
+        self.plot.panels.len().div_ceil(self.columns)
+    }
+
+    /// The height of all rows with titles, numbers and labels.
+    pub fn height(&self) -> f64 {
+        self.rows() as f64 * (self.side + ROW_GAP) + BELOW
+    }
+
+    fn panel(&self, k: usize, top: f64) -> Panel {
+        let (row, column) = (k / self.columns, k % self.columns);
+        let axis = Axis::new(0.0, self.plot.box_size.unwrap_or(self.plot.side as f64));
+        Panel {
+            left: self.left + column as f64 * (self.side + GAP),
+            top: top + ROW_GAP - 4.0 + row as f64 * (self.side + ROW_GAP),
+            width: self.side,
+            height: self.side,
+            x: axis,
+            y: axis,
+        }
+    }
+
+    fn colour_bar(&self, picture: &mut Picture, top: f64) -> f64 {
+        let (first, last) = (
+            self.panel(0, top),
+            self.panel((self.rows() - 1) * self.columns, top),
+        );
+        let left = self.left + self.columns as f64 * (self.side + GAP) + 2.0;
+        let place = (left, first.top, BAR, last.bottom() - first.top);
+        colour_bar(picture, place, self.scale, &Label::plain(self.plot.label)) + 2.0
+    }
+
+    pub fn draw(&self, picture: &mut Picture, top: f64) {
         let plot = self.plot;
-        let length = plot.box_size.unwrap_or(plot.side as f64);
-        for (k, panel) in plot.panels.iter().enumerate() {
-            let place: Rect = (left + k as f64 * (self.side + GAP), top, self.side, self.side);
+        let unit = if plot.box_size.is_some() {
+            "Mpc/h"
+        } else {
+            "pixels"
+        };
+        for (k, map) in plot.panels.iter().enumerate() {
+            let panel = self.panel(k, top);
             let mut rgba = Vec::with_capacity(4 * plot.side * plot.side);
-            for row in panel.map.chunks(plot.side).rev() {
+            for row in map.map.chunks(plot.side).rev() {
                 for &pixel in row {
                     let [r, g, b] = style::sequential(self.scale.fraction(f64::from(pixel)));
                     rgba.extend([r, g, b, 255]);
                 }
             }
-            picture.image(place, plot.side, rgba, false);
-            let axis = Axis::new(0.0, length);
-            let frame = Panel {
-                left: place.0,
-                top,
-                width: self.side,
-                height: self.side,
-                x: axis,
-                y: axis,
-            };
-            frame.frame(picture);
-            let ticks = frame.x_ticks();
-            frame.draw_x_ticks(picture, &ticks, true);
-            let unit = Label::plain(if plot.box_size.is_some() {
-                "x (Mpc/h)"
-            } else {
-                "x (pixels)"
-            });
-            frame.x_label(picture, &ticks.complete(unit));
-            let ticks = frame.y_ticks();
-            frame.draw_y_ticks(picture, &ticks, k == 0);
-            if k == 0 {
-                let unit = Label::plain(if plot.box_size.is_some() {
-                    "y (Mpc/h)"
-                } else {
-                    "y (pixels)"
-                });
-                frame.y_label(picture, &ticks.complete(unit), Panel::y_reach(&ticks));
+            picture.image(panel.rect(), plot.side, rgba, false);
+            panel.frame(picture);
+            let ticks = panel.x_ticks();
+            // Nothing lies below the last of each column.
+            let last = k + self.columns >= plot.panels.len();
+            panel.draw_x_ticks(picture, &ticks, last);
+            if last {
+                let label = Label::plain(&format!("x ({unit})"));
+                panel.x_label(picture, &ticks.complete(label));
+            }
+            let ticks = panel.y_ticks();
+            let first = k.is_multiple_of(self.columns);
+            panel.draw_y_ticks(picture, &ticks, first);
+            if first {
+                let label = Label::plain(&format!("y ({unit})"));
+                panel.y_label(picture, &ticks.complete(label), Panel::y_reach(&ticks));
             }
             // A long title shrinks rather than meets its neighbour.
-            let wide = text::width(panel.title, TITLE, false);
-            let size = TITLE * (self.side / wide.max(1.0)).min(1.0);
-            let kind = Type::of(size.max(TICK * 0.75));
-            picture.text(
-                place.0 + self.side / 2.0,
-                top - 7.0,
-                panel.title,
-                Align::Centre,
-                kind,
-            );
+            let wide = text::width(map.title, LABEL, false);
+            let size = LABEL * (self.side / wide.max(1.0)).min(1.0);
+            let (x, y) = (panel.left + self.side / 2.0, panel.top - 4.0);
+            let kind = Type::of(size.max(TICK * 0.6));
+            picture.text(x, y, map.title, Align::Centre, kind);
         }
-        let x = left + plot.panels.len() as f64 * (self.side + GAP);
-        colour_bar(
-            picture,
-            (x, top, 9.0, self.side),
-            self.scale,
-            &Label::plain(plot.label),
-        );
+        self.colour_bar(picture, top);
     }
 }
 
@@ -159,7 +194,7 @@ pub(super) fn check(plot: &Fields<'_>) -> Result<Axis> {
     let fail = |what: String| Err(Error::Invalid(format!("maps to draw: {what}")));
     if plot.panels.is_empty() || plot.panels.len() > MAX_MAPS {
         return fail(format!(
-            "there are {}; a row has 1 to {MAX_MAPS}",
+            "there are {}; a picture has 1 to {MAX_MAPS}",
             plot.panels.len()
         ));
     }

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use super::canvas::{Align, Picture, Type};
-use super::field::{FieldPanel, Fields, Row, check};
-use super::style::{self, LABEL, TITLE};
+use super::field::{FieldPanel, Fields, Maps};
+use super::legend::sheet;
+use super::style::{self, LABEL, PAGE};
 use super::text::{self, Label};
 use crate::{Error, Result};
 
@@ -40,9 +41,9 @@ pub struct Inference<'a> {
     pub parameters: &'a [ParameterRow<'a>],
 }
 
-const ROW: f64 = 17.0;
+const ROW: f64 = 14.0;
 const COLUMNS: [&str; 5] = ["Parameter", "True", "Estimated", "Error", "sd"];
-const COLUMN: f64 = 92.0;
+const COLUMN: f64 = 84.0;
 
 /// Write the picture of an inference: observation, samples at the estimate, and a table True / Estimated / Error / sd,
 /// where the error is estimate − truth.
@@ -69,6 +70,10 @@ const COLUMN: f64 = 92.0;
 /// # Ok::<(), armilla::Error>(())
 /// ```
 pub fn inference(plot: &Inference<'_>, path: impl AsRef<Path>) -> Result<()> {
+    picture(plot)?.save(path.as_ref())
+}
+
+pub(super) fn picture(plot: &Inference<'_>) -> Result<Picture> {
     let fail = |what: String| Err(Error::Invalid(format!("picture of an inference: {what}")));
     for row in plot.parameters {
         let numbers = [row.truth, Some(row.estimate), row.sd];
@@ -96,31 +101,22 @@ pub fn inference(plot: &Inference<'_>, path: impl AsRef<Path>) -> Result<()> {
         box_size: plot.box_size,
         label: plot.label,
     };
-    let scale = check(&fields)?;
-    let row = Row {
-        plot: &fields,
-        scale,
-        side: 132.0,
-    };
-    let left = 46.0;
-    let top = 56.0;
+    let maps = Maps::new(&fields, PAGE)?;
     let table = COLUMN * COLUMNS.len() as f64;
-    let title = text::width(plot.title, TITLE + 2.0, true);
-    let width = (left + row.width()).max(table + 40.0).max(title + 40.0);
-    let table_top = top + row.side + 56.0;
-    let height = table_top + ROW * (plot.parameters.len() + 1) as f64 + 16.0;
-    let mut picture = Picture::new(width, height);
-    let heading = Type {
-        bold: true,
-        ..Type::of(TITLE + 2.0)
-    };
-    picture.text(width / 2.0, 22.0, plot.title, Align::Centre, heading);
-    row.draw(&mut picture, left + (width - left - row.width()) / 2.0, top);
-    draw_table(&mut picture, plot.parameters, (width - table) / 2.0, table_top);
-    picture.save(path.as_ref())
+    let table_height = ROW * (plot.parameters.len() + 1) as f64;
+    let (mut picture, top) = sheet(
+        PAGE,
+        maps.height() + 6.0 + table_height + 6.0,
+        plot.title,
+        &Vec::new(),
+    );
+    maps.draw(&mut picture, top);
+    let at = ((PAGE - table) / 2.0, top + maps.height() + 6.0);
+    draw_table(&mut picture, plot.parameters, at);
+    Ok(picture)
 }
 
-fn draw_table(picture: &mut Picture, rows: &[ParameterRow<'_>], left: f64, top: f64) {
+fn draw_table(picture: &mut Picture, rows: &[ParameterRow<'_>], (left, top): (f64, f64)) {
     let right = left + COLUMN * COLUMNS.len() as f64;
     let edge = |k: usize| left + COLUMN * (k + 1) as f64 - 10.0;
     let rule = |picture: &mut Picture, y: f64, ink| picture.line(vec![(left, y), (right, y)], ink, 0.8);

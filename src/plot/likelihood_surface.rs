@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use super::axis::Axis;
-use super::canvas::{Align, Ink, Picture, Type};
+use super::canvas::Picture;
 use super::contours::Grid;
 use super::density::{MASSES, levels};
-use super::panel::{Panel, colour_bar};
-use super::style::{self, LABEL, TITLE};
-use super::text::{self, Label};
+use super::legend::{Mark, cross, ring, sheet};
+use super::panel::{BELOW, Panel, colour_bar};
+use super::style::{self, COLUMN, LABEL, PAPER};
+use super::text::Label;
 use crate::{Error, Result};
 
 /// What the surface shows; V3 of its name is `grid_likelihood_idx{N}.png`.
@@ -57,6 +58,10 @@ const DEEPEST: f64 = 15.0;
 /// # Ok::<(), armilla::Error>(())
 /// ```
 pub fn likelihood_surface(plot: &Surface<'_>, path: impl AsRef<Path>) -> Result<()> {
+    picture(plot)?.save(path.as_ref())
+}
+
+pub(super) fn picture(plot: &Surface<'_>) -> Result<Picture> {
     let (at, peak) = check(plot)?;
     let columns = plot.x.len();
     let below: Vec<f64> = plot.log_density.iter().map(|&v| v - peak).collect();
@@ -67,30 +72,29 @@ pub fn likelihood_surface(plot: &Surface<'_>, path: impl AsRef<Path>) -> Result<
         let half = 0.5 * (nodes[1] - nodes[0]);
         Axis::new(nodes[0] - half, nodes[nodes.len() - 1] + half)
     };
-    let (mut left, top, side) = (0.0, 36.0, 250.0);
     let mut panel = Panel {
-        left,
-        top,
-        width: side,
-        height: side,
+        left: 0.0,
+        top: 0.0,
+        width: 150.0,
+        height: 150.0,
         x: range(plot.x),
         y: range(plot.y),
     };
     let y_ticks = panel.y_ticks();
     let reach = Panel::y_reach(&y_ticks);
-    left += reach + LABEL + 10.0;
-    panel.left = left;
-    let bar = (panel.right() + 12.0, top, 10.0, side);
+    panel.left = reach + LABEL + 4.0;
     let bar_label = Label::plain("log density below its maximum");
-    let bar_width = colour_bar(&mut Picture::new(1.0, 1.0), bar, scale, &bar_label);
-    let mut picture = Picture::new(bar.0 + bar_width + 8.0, panel.bottom() + 62.0);
-
-    let size = TITLE * (side / text::width(plot.title, TITLE, true)).min(1.0);
-    let heading = Type {
-        bold: true,
-        ..Type::of(size)
-    };
-    picture.text(left + side / 2.0, top - 12.0, plot.title, Align::Centre, heading);
+    let bar = |panel: &Panel| (panel.right() + 8.0, panel.top, 8.0, panel.height);
+    let bar_width = colour_bar(&mut Picture::new(1.0, 1.0), bar(&panel), scale, &bar_label);
+    // A square as large as column, numbers and colour bar leave it.
+    panel.width = COLUMN - panel.left - bar_width - 14.0;
+    panel.height = panel.width;
+    let contour = |dashed, name| (Mark::Contour(dashed), Label::plain(name));
+    let mut entries = vec![contour(false, "68 %"), contour(true, "95 %")];
+    entries.push((Mark::Cross, Label::plain("maximum")));
+    entries.extend(plot.truth.map(|_| (Mark::Ring, Label::plain("truth"))));
+    let (mut picture, top) = sheet(COLUMN, panel.height + BELOW + 4.0, plot.title, &entries);
+    panel.top = top + 4.0;
     let rgba = below
         .chunks(columns)
         .rev()
@@ -107,7 +111,6 @@ pub fn likelihood_surface(plot: &Surface<'_>, path: impl AsRef<Path>) -> Result<
     let ranges = [(panel.x.low, panel.x.high), (panel.y.low, panel.y.high)];
     let grid = Grid::of_cells(&floored, ranges, [columns, plot.y.len()]).refined(6);
     let density: Vec<f64> = grid.values.iter().map(|v| v.exp()).collect();
-    let paper = Ink(255, 255, 255, 1.0);
     for (level, dashed) in levels(&density, &grid.areas(), MASSES)
         .into_iter()
         .zip([false, true])
@@ -117,19 +120,25 @@ pub fn likelihood_surface(plot: &Surface<'_>, path: impl AsRef<Path>) -> Result<
             panel.curve(&mut picture, &chain, style::INK, 2.2);
             if dashed {
                 let points: Vec<(f64, f64)> = chain.iter().map(|&(x, y)| panel.at(x, y)).collect();
-                picture.dashed(&points, paper, 1.2, (3.5, 2.0));
+                picture.dashed(&points, PAPER, 1.2, (3.5, 2.0));
             } else {
-                panel.curve(&mut picture, &chain, paper, 1.2);
+                panel.curve(&mut picture, &chain, PAPER, 1.2);
             }
         }
     }
     let maximum = [plot.x[at % columns], plot.y[at / columns]];
-    let marks = Marks { panel: &panel };
-    if let Some(truth) = plot.truth {
-        marks.ring(&mut picture, truth);
+    let place = |[x, y]: [f64; 2]| {
+        let fractions = [panel.x.fraction(x), panel.y.fraction(y)];
+        let inside = fractions.iter().all(|f| (0.0..=1.0).contains(f));
+        inside.then(|| panel.at(x, y))
+    };
+    if let Some(point) = plot.truth.and_then(place) {
+        ring(&mut picture, point);
     }
     // Inside the ring where the two meet.
-    marks.cross(&mut picture, maximum);
+    if let Some(point) = place(maximum) {
+        cross(&mut picture, point);
+    }
     panel.frame(&mut picture);
     let x_ticks = panel.x_ticks();
     panel.draw_x_ticks(&mut picture, &x_ticks, true);
@@ -143,78 +152,8 @@ pub fn likelihood_surface(plot: &Surface<'_>, path: impl AsRef<Path>) -> Result<
         &y_ticks.complete(Label::of_parameter(plot.names[1])),
         reach,
     );
-    colour_bar(&mut picture, bar, scale, &bar_label);
-    legend(&mut picture, &panel, plot.truth.is_some());
-    picture.save(path.as_ref())
-}
-
-struct Marks<'a> {
-    panel: &'a Panel,
-}
-
-impl Marks<'_> {
-    fn place(&self, [x, y]: [f64; 2]) -> Option<(f64, f64)> {
-        let (fx, fy) = (self.panel.x.fraction(x), self.panel.y.fraction(y));
-        ((0.0..=1.0).contains(&fx) && (0.0..=1.0).contains(&fy)).then(|| self.panel.at(x, y))
-    }
-
-    fn cross(&self, picture: &mut Picture, value: [f64; 2]) {
-        if let Some(point) = self.place(value) {
-            cross(picture, point);
-        }
-    }
-
-    fn ring(&self, picture: &mut Picture, value: [f64; 2]) {
-        if let Some(point) = self.place(value) {
-            ring(picture, point);
-        }
-    }
-}
-
-fn cross(picture: &mut Picture, (x, y): (f64, f64)) {
-    for (ink, width, arm) in [(style::INK, 3.2, 3.6), (style::ESTIMATE, 1.7, 3.2)] {
-        picture.line(vec![(x - arm, y - arm), (x + arm, y + arm)], ink, width);
-        picture.line(vec![(x - arm, y + arm), (x + arm, y - arm)], ink, width);
-    }
-}
-
-fn ring(picture: &mut Picture, (x, y): (f64, f64)) {
-    let circle: Vec<(f64, f64)> = (0..=48)
-        .map(|k| f64::from(k) * std::f64::consts::TAU / 48.0)
-        .map(|angle| (x + 6.5 * angle.cos(), y + 6.5 * angle.sin()))
-        .collect();
-    picture.line(circle.clone(), style::INK, 3.0);
-    picture.line(circle, Ink(255, 255, 255, 1.0), 1.5);
-}
-
-fn legend(picture: &mut Picture, panel: &Panel, truth: bool) {
-    let y = panel.bottom() + 48.0;
-    let mut entries = vec!["68 %", "95 %", "maximum"];
-    entries.extend(truth.then_some("truth"));
-    let size = LABEL - 1.0;
-    let widths: Vec<f64> = entries
-        .iter()
-        .map(|e| 23.0 + text::width(e, size, false) + 14.0)
-        .collect();
-    let mut left = panel.left + (panel.width - widths.iter().sum::<f64>() + 14.0) / 2.0;
-    for (entry, width) in entries.iter().zip(widths) {
-        let ends = [(left, y), (left + 17.0, y)];
-        let paper = Ink(255, 255, 255, 1.0);
-        match *entry {
-            "maximum" => cross(picture, (left + 8.5, y)),
-            "truth" => ring(picture, (left + 8.5, y)),
-            "68 %" => {
-                picture.line(ends.to_vec(), style::INK, 3.2);
-                picture.line(vec![(left + 1.0, y), (left + 16.0, y)], paper, 1.4);
-            }
-            _ => {
-                picture.line(ends.to_vec(), style::INK, 3.2);
-                picture.dashed(&ends, paper, 1.4, (3.5, 2.0));
-            }
-        }
-        picture.text(left + 23.0, y + 0.36 * size, entry, Align::Left, Type::of(size));
-        left += width;
-    }
+    colour_bar(&mut picture, bar(&panel), scale, &bar_label);
+    Ok(picture)
 }
 
 /// The index and value of the maximum of a surface that can be drawn.

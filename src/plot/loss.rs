@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use super::axis::Axis;
-use super::canvas::{Align, Picture, Type};
-use super::panel::Panel;
-use super::style::{self, LABEL, TITLE};
+use super::canvas::Picture;
+use super::legend::{Mark, sheet};
+use super::panel::{BELOW, Panel};
+use super::style::{self, COLUMN, LABEL, PAPER};
 use super::text::{self, Label};
 use crate::{Error, Result};
 
@@ -53,6 +54,10 @@ pub struct Loss<'a> {
 /// # Ok::<(), armilla::Error>(())
 /// ```
 pub fn loss(plot: &Loss<'_>, path: impl AsRef<Path>) -> Result<()> {
+    picture(plot)?.save(path.as_ref())
+}
+
+pub(super) fn picture(plot: &Loss<'_>) -> Result<Picture> {
     let finite = || {
         plot.curves
             .iter()
@@ -88,31 +93,34 @@ pub fn loss(plot: &Loss<'_>, path: impl AsRef<Path>) -> Result<()> {
     };
     let mut panel = Panel {
         left: 0.0,
-        // Title and legend stand above the frame: inside, they would hide one curve or another.
-        top: HEADING + LINE * plot.curves.len() as f64 + 6.0,
-        width: 330.0,
-        height: 200.0,
+        top: 0.0,
+        width: 0.0,
+        height: 150.0,
         x,
         y,
     };
     let ticks = panel.y_ticks();
     let reach = Panel::y_reach(&ticks);
-    panel.left = reach + LABEL + 8.0;
-    let mut picture = Picture::new(panel.right() + 18.0, panel.bottom() + 38.0);
-    let size = TITLE * (panel.width / text::width(plot.title, TITLE, true)).min(1.0);
-    let heading = Type {
-        bold: true,
-        ..Type::of(size)
+    panel.left = reach + LABEL + 4.0;
+    panel.width = COLUMN - panel.left - 10.0;
+    let lowest = |curve: &Curve<'_>| {
+        let finite = curve.values.iter().enumerate().filter(|(_, v)| v.is_finite());
+        let lowest = finite.min_by(|a, b| a.1.total_cmp(b.1));
+        lowest
+            .filter(|_| plot.curves.len() <= 2)
+            .map(|(k, &v)| (k + 1, v))
     };
-    picture.text(
-        panel.left + panel.width / 2.0,
-        HEADING - 11.0,
-        plot.title,
-        Align::Centre,
-        heading,
-    );
-
-    let mut entries = Vec::new();
+    let entry = |(i, curve): (usize, &Curve<'_>)| {
+        let lowest = lowest(curve).map_or_else(String::new, |(step, value)| {
+            format!(", lowest {} at {step}", text::numbers(&[value])[0])
+        });
+        let name = format!("{}{lowest}", curve.label);
+        (Mark::Line(style::series(i)), Label::plain(&name))
+    };
+    // Title and legend stand above the frame: inside, they would hide one curve or another.
+    let entries = plot.curves.iter().enumerate().map(entry).collect();
+    let (mut picture, top) = sheet(COLUMN, panel.height + BELOW, plot.title, &entries);
+    panel.top = top;
     for (i, curve) in plot.curves.iter().enumerate() {
         let points: Vec<(f64, f64)> = curve
             .values
@@ -129,18 +137,11 @@ pub fn loss(plot: &Loss<'_>, path: impl AsRef<Path>) -> Result<()> {
                 picture.dot(x, y, 2.0, style::series(i));
             }
         }
-        let lowest = points
-            .iter()
-            .filter(|p| p.1.is_finite())
-            .min_by(|a, b| a.1.total_cmp(&b.1));
-        let mut entry = curve.label.to_owned();
-        if let Some(&(step, value)) = lowest.filter(|_| plot.curves.len() <= 2) {
-            let (x, y) = panel.at(step, value);
-            picture.dot(x, y, 3.2, style::series(i));
-            picture.dot(x, y, 1.6, super::canvas::Ink(255, 255, 255, 1.0));
-            entry += &format!(", lowest {} at {step}", text::numbers(&[value])[0]);
+        if let Some((step, value)) = lowest(curve) {
+            let (x, y) = panel.at(step as f64, value);
+            picture.dot(x, y, 2.6, style::series(i));
+            picture.dot(x, y, 1.3, PAPER);
         }
-        entries.push(entry);
     }
     panel.frame(&mut picture);
     panel.draw_y_ticks(&mut picture, &ticks, true);
@@ -148,28 +149,5 @@ pub fn loss(plot: &Loss<'_>, path: impl AsRef<Path>) -> Result<()> {
     let ticks = panel.x_ticks();
     panel.draw_x_ticks(&mut picture, &ticks, true);
     panel.x_label(&mut picture, &ticks.complete(Label::plain(plot.step)));
-    legend(&mut picture, &panel, &entries);
-    picture.save(path.as_ref())
-}
-
-/// Room for the title, and for each line of the legend.
-const HEADING: f64 = 34.0;
-const LINE: f64 = 14.0;
-
-fn legend(picture: &mut Picture, panel: &Panel, entries: &[String]) {
-    for (i, entry) in entries.iter().enumerate() {
-        let y = HEADING + LINE * (i as f64 + 0.2);
-        picture.line(
-            vec![(panel.left, y), (panel.left + 18.0, y)],
-            style::series(i),
-            1.8,
-        );
-        picture.text(
-            panel.left + 24.0,
-            y + 0.36 * LABEL,
-            entry,
-            Align::Left,
-            Type::of(LABEL),
-        );
-    }
+    Ok(picture)
 }

@@ -9,7 +9,11 @@ use super::text::{self, Label};
 const TICK_LENGTH: f64 = 3.0;
 const TICK_GAP: f64 = 2.5;
 
+/// The room that numbers and label take under a panel.
+pub(super) const BELOW: f64 = TICK_GAP + TICK + 3.0 + 1.4 * LABEL;
+
 /// A rectangle of the picture with an axis along each side; values of y grow upwards.
+#[derive(Clone, Copy)]
 pub(super) struct Panel {
     pub left: f64,
     pub top: f64,
@@ -153,7 +157,7 @@ impl Panel {
 
     /// The label under the x axis.
     pub fn x_label(&self, picture: &mut Picture, label: &Label) {
-        let y = self.bottom() + TICK_GAP + TICK + 4.0 + LABEL;
+        let y = self.bottom() + TICK_GAP + TICK + 3.0 + LABEL;
         picture.label(
             self.left + self.width / 2.0,
             y,
@@ -205,6 +209,22 @@ impl Panel {
             }
         }
         picture.line(run, ink, width);
+    }
+
+    /// The area between two curves over the same values of x, in order, cut at the sides of the panel.
+    pub fn band(&self, picture: &mut Picture, points: &[(f64, [f64; 2])], ink: Ink) {
+        let side = |end: usize| {
+            move |(x, ends): &(f64, [f64; 2])| self.at(*x, ends[end].clamp(self.y.low, self.y.high))
+        };
+        let mut outline: Vec<(f64, f64)> = points.iter().map(side(0)).collect();
+        outline.extend(points.iter().rev().map(side(1)));
+        picture.area(outline, ink);
+    }
+
+    /// Words in place of data.
+    pub fn note(&self, picture: &mut Picture, words: &str) {
+        let (x, y) = (self.left + self.width / 2.0, self.top + self.height / 2.0);
+        picture.text(x, y, words, Align::Centre, Type::of(TICK));
     }
 
     /// A dashed line across the panel at a value of x; nothing where it is outside.

@@ -3,11 +3,13 @@
 use std::path::Path;
 
 use super::axis::Axis;
-use super::canvas::{Align, Picture, Type};
+use super::canvas::{Picture, Rect};
 use super::density::Draws;
+use super::legend::{Mark, sheet};
 use super::panel::Panel;
-use super::style::{self, LABEL, TITLE};
-use super::text::{self, Label};
+use super::style::{self, DASHES};
+use super::text::Label;
+use super::tiles::{MAX_PANELS, Tiles};
 use crate::{Error, Result};
 
 /// What the histograms show; V3 of their name is `mcmc_posterior_idx{N}.png`.
@@ -26,13 +28,6 @@ pub struct Histograms<'a> {
     /// Estimates, such as posterior means.
     pub estimate: Option<&'a [f64]>,
 }
-
-const WIDTH: f64 = 168.0;
-const HEIGHT: f64 = 118.0;
-const COLUMN_GAP: f64 = 24.0;
-const ROW_GAP: f64 = 52.0;
-/// More panels than this cannot be read.
-const MAX_PARAMETERS: usize = 36;
 
 /// Write a histogram of each parameter, with its truth and estimate as lines and its central 68 % darker.
 ///
@@ -57,11 +52,15 @@ const MAX_PARAMETERS: usize = 36;
 /// # Ok::<(), armilla::Error>(())
 /// ```
 pub fn posterior_histogram(plot: &Histograms<'_>, path: impl AsRef<Path>) -> Result<()> {
+    picture(plot)?.save(path.as_ref())
+}
+
+pub(super) fn picture(plot: &Histograms<'_>) -> Result<Picture> {
     let count = plot.names.len();
     let fail = |what: String| Err(Error::Invalid(format!("posterior histograms: {what}")));
-    if count == 0 || count > MAX_PARAMETERS {
+    if count == 0 || count > MAX_PANELS {
         return fail(format!(
-            "{count} parameters cannot be drawn; 1 to {MAX_PARAMETERS} can"
+            "{count} parameters cannot be drawn; 1 to {MAX_PANELS} can"
         ));
     }
     for marks in [plot.truth, plot.estimate].into_iter().flatten() {
@@ -70,43 +69,55 @@ pub fn posterior_histogram(plot: &Histograms<'_>, path: impl AsRef<Path>) -> Res
         }
     }
     let draws = Draws::check("posterior histograms", plot.names, plot.values, plot.weights)?;
-    let columns = match count {
-        1..=3 => count,
-        4 => 2,
-        _ => 3,
-    };
-    let rows = count.div_ceil(columns);
-    let left = 22.0;
-    let top = 62.0;
-    let inner = columns as f64 * (WIDTH + COLUMN_GAP) - COLUMN_GAP;
-    let width = (left + inner + 18.0)
-        .max(text::width(plot.title, TITLE, true) + 24.0)
-        .max(330.0);
-    let mut picture = Picture::new(width, top + rows as f64 * (HEIGHT + ROW_GAP) - ROW_GAP + 38.0);
-    let heading = Type {
-        bold: true,
-        ..Type::of(TITLE)
-    };
-    picture.text(width / 2.0, 20.0, plot.title, Align::Centre, heading);
-    legend(&mut picture, plot, 40.0);
-    let left = left + (width - 18.0 - left - inner) / 2.0;
+    let mut entries = vec![
+        (
+            Mark::Area(style::series(0).faint(DARK)),
+            Label::plain("central 68 % of the draws"),
+        ),
+        (
+            Mark::Area(style::series(0).faint(PALE)),
+            Label::plain("the others"),
+        ),
+    ];
+    entries.extend(
+        plot.estimate
+            .map(|_| (Mark::Line(style::ESTIMATE), Label::plain("estimate"))),
+    );
+    entries.extend(
+        plot.truth
+            .map(|_| (Mark::Dashed(style::TRUTH), Label::plain("truth"))),
+    );
+    let tiles = Tiles::new(count, 20.0, 22.0);
+    let (mut picture, top) = sheet(tiles.width, tiles.height(), plot.title, &entries);
     for parameter in 0..count {
-        let (row, column) = (parameter / columns, parameter % columns);
-        let at = (
-            left + column as f64 * (WIDTH + COLUMN_GAP),
-            top + row as f64 * (HEIGHT + ROW_GAP),
-        );
-        panel(&mut picture, plot, &draws, parameter, at);
+        panel(&mut picture, plot, &draws, parameter, tiles.place(parameter, top));
+        if tiles.starts_row(parameter) {
+            let (left, top, _, height) = tiles.place(parameter, top);
+            let axis = Axis::new(0.0, 1.0);
+            let side = Panel {
+                left,
+                top,
+                width: 1.0,
+                height,
+                x: axis,
+                y: axis,
+            };
+            side.y_label(&mut picture, &Label::plain("density"), 6.0);
+        }
     }
-    picture.save(path.as_ref())
+    Ok(picture)
 }
+
+/// Opacity of the central draws and of the others.
+const DARK: f64 = 0.7;
+const PALE: f64 = 0.35;
 
 fn panel(
     picture: &mut Picture,
     plot: &Histograms<'_>,
     draws: &Draws<'_>,
     parameter: usize,
-    (left, top): (f64, f64),
+    (left, top, width, height): Rect,
 ) {
     let [first, low, quarter, three, high, last] =
         draws.quantiles(parameter, [0.001, 0.16, 0.25, 0.75, 0.84, 0.999]);
@@ -130,8 +141,8 @@ fn panel(
     let panel = Panel {
         left,
         top,
-        width: WIDTH,
-        height: HEIGHT,
+        width,
+        height,
         x,
         y,
     };
@@ -140,7 +151,11 @@ fn panel(
     for (k, &height) in heights.iter().enumerate().filter(|(_, h)| **h > 0.0) {
         let ((l, t), (r, b)) = (panel.at(edge(k), height), panel.at(edge(k + 1), 0.0));
         let middle = 0.5 * (edge(k) + edge(k + 1));
-        let opacity = if (low..=high).contains(&middle) { 0.7 } else { 0.35 };
+        let opacity = if (low..=high).contains(&middle) {
+            DARK
+        } else {
+            PALE
+        };
         picture.rectangle((l, t, r - l, b - t), ink.faint(opacity));
     }
     if let Some(estimate) = plot.estimate {
@@ -148,7 +163,7 @@ fn panel(
         picture.line(vec![(x, panel.top), (x, panel.bottom())], style::ESTIMATE, 1.4);
     }
     if let Some(truth) = plot.truth {
-        panel.vertical(picture, truth[parameter], style::TRUTH, (4.0, 2.5));
+        panel.vertical(picture, truth[parameter], style::TRUTH, DASHES);
     }
     panel.frame(picture);
     let ticks = panel.x_ticks();
@@ -157,26 +172,4 @@ fn panel(
         picture,
         &ticks.complete(Label::of_parameter(&plot.names[parameter])),
     );
-}
-
-fn legend(picture: &mut Picture, plot: &Histograms<'_>, y: f64) {
-    let mut entries = vec!["draws (central 68 % darker)"];
-    entries.extend(plot.estimate.map(|_| "estimate"));
-    entries.extend(plot.truth.map(|_| "truth"));
-    let size = LABEL - 1.0;
-    let widths: Vec<f64> = entries
-        .iter()
-        .map(|e| 24.0 + text::width(e, size, false) + 16.0)
-        .collect();
-    let mut left = (picture.width - widths.iter().sum::<f64>() + 16.0) / 2.0;
-    for (entry, width) in entries.iter().zip(widths) {
-        let ends = [(left, y), (left + 18.0, y)];
-        match *entry {
-            "truth" => picture.dashed(&ends, style::TRUTH, 1.0, (4.0, 2.5)),
-            "estimate" => picture.line(ends.to_vec(), style::ESTIMATE, 1.4),
-            _ => picture.rectangle((left, y - 4.0, 18.0, 8.0), style::series(0).faint(0.6)),
-        }
-        picture.text(left + 24.0, y + 0.36 * size, entry, Align::Left, Type::of(size));
-        left += width;
-    }
 }

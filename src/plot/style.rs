@@ -6,11 +6,21 @@ use super::canvas::Ink;
 pub(super) const INK: Ink = Ink(34, 34, 34, 1.0);
 /// Lines of tables.
 pub(super) const FAINT: Ink = Ink(205, 205, 205, 1.0);
+/// Bands of what chance does.
+pub(super) const BAND: Ink = Ink(120, 120, 120, 0.22);
+/// What lies under all.
+pub(super) const PAPER: Ink = Ink(255, 255, 255, 1.0);
+/// Dashes and gaps of lines that mark a truth or an expectation.
+pub(super) const DASHES: (f64, f64) = (4.0, 2.5);
+
+/// The widths of a column and of a page of a journal, in points: figures have one or the other, and are printed unscaled.
+pub(super) const COLUMN: f64 = 252.0;
+pub(super) const PAGE: f64 = 516.0;
 
 /// Sizes of text, in points.
-pub(super) const TICK: f64 = 8.0;
-pub(super) const LABEL: f64 = 10.0;
-pub(super) const TITLE: f64 = 11.0;
+pub(super) const TICK: f64 = 7.0;
+pub(super) const LABEL: f64 = 8.5;
+pub(super) const TITLE: f64 = 9.5;
 
 /// The palette of Okabe and Ito (2008), strongest contrasts first, without black and yellow.
 const SERIES: [Ink; 6] = [
@@ -21,6 +31,9 @@ const SERIES: [Ink; 6] = [
     Ink(230, 159, 0, 1.0),
     Ink(86, 180, 233, 1.0),
 ];
+
+/// How many curves have a colour of their own.
+pub(super) const COLOURS: usize = SERIES.len();
 
 /// The colour of the i-th of several curves or posteriors.
 pub(super) fn series(i: usize) -> Ink {

@@ -1,19 +1,17 @@
 //! Set names, subscripts and numbers in a font that travels with the program.
 
+use std::fmt::Write;
 use std::sync::OnceLock;
 
-use ab_glyph::{Font, FontRef, PxScale, ScaleFont};
+use ab_glyph::{Font, FontRef, GlyphId, OutlineCurve, Point};
 use plotters::style::{FontStyle, register_font};
 
-/// The name the embedded font is registered under; an SVG viewer without it takes the next in the list.
-pub(super) const FAMILY: &str = "DejaVu Sans, Verdana, sans-serif";
+/// The name the embedded font is registered under.
+pub(super) const FAMILY: &str = "DejaVu Sans";
 
 /// Subscripts are this much of the size and this much below the baseline, as in TeX.
 const SUB_SIZE: f64 = 0.7;
 const SUB_DROP: f64 = 0.22;
-
-/// ab_glyph measures a font by ascent + descent; this is that of DejaVu Sans in units of its em.
-const HEIGHT: f64 = 1.164;
 
 /// Make the embedded font known to plotters, once.
 pub(super) fn register() -> Result<(), String> {
@@ -29,29 +27,86 @@ pub(super) fn register() -> Result<(), String> {
     }
 }
 
-/// The width of a text in units of `size`'s unit.
-pub(super) fn width(text: &str, size: f64, bold: bool) -> f64 {
+/// The embedded font, to be measured and outlined.
+pub(super) fn font(bold: bool) -> Result<&'static FontRef<'static>, String> {
     static FONTS: OnceLock<[Option<FontRef<'static>>; 2]> = OnceLock::new();
     let fonts = FONTS.get_or_init(|| {
         [dejavu::sans::regular(), dejavu::sans::bold()].map(|bytes| FontRef::try_from_slice(bytes).ok())
     });
-    let Some(font) = &fonts[usize::from(bold)] else {
-        // `register` will say that the font is damaged before anything is drawn.
-        return 0.6 * size * text.chars().count() as f64;
-    };
-    // Measured large, since advances are rounded to nothing at no size.
-    let scaled = font.as_scaled(PxScale::from(1000.0));
-    let mut sum = 0.0;
+    let font = fonts[usize::from(bold)].as_ref();
+    font.ok_or_else(|| "the embedded font is damaged".to_owned())
+}
+
+/// In how many parts the font divides its size.
+pub(super) fn units_per_em(font: &FontRef<'_>) -> f64 {
+    f64::from(font.units_per_em().unwrap_or(2048.0))
+}
+
+/// The letters of a text, and where each starts in units of the font; the last is the end of the text.
+fn advance(font: &FontRef<'_>, text: &str) -> (Vec<(GlyphId, f64)>, f64) {
+    let (mut end, mut letters) = (0.0, Vec::new());
     let mut last = None;
     for character in text.chars() {
-        let glyph = scaled.glyph_id(character);
-        sum += f64::from(scaled.h_advance(glyph));
-        if let Some(last) = last {
-            sum += f64::from(scaled.kern(last, glyph));
-        }
+        let glyph = font.glyph_id(character);
+        end += last.map_or(0.0, |last| f64::from(font.kern_unscaled(last, glyph)));
+        letters.push((glyph, end));
+        end += f64::from(font.h_advance_unscaled(glyph));
         last = Some(glyph);
     }
-    sum / 1000.0 * HEIGHT * size
+    (letters, end)
+}
+
+/// The letters of a text, and where each starts in units of the font.
+pub(super) fn glyphs(font: &FontRef<'_>, text: &str) -> Vec<(GlyphId, f64)> {
+    advance(font, text).0
+}
+
+/// The outline of a letter as the data of an SVG path, in units of the font upwards; a space has none.
+pub(super) fn outline(font: &FontRef<'_>, glyph: GlyphId) -> Option<String> {
+    let mut path = String::new();
+    let mut pen: Option<Point> = None;
+    for curve in font.outline(glyph)?.curves {
+        let (start, rest) = match curve {
+            OutlineCurve::Line(a, b) => (a, vec![b]),
+            OutlineCurve::Quad(a, b, c) => (a, vec![b, c]),
+            OutlineCurve::Cubic(a, b, c, d) => (a, vec![b, c, d]),
+        };
+        if pen != Some(start) {
+            let _ = write!(path, "M{:.0} {:.0}", start.x, start.y);
+        }
+        path.push(['L', 'Q', 'C'][rest.len() - 1]);
+        let points: Vec<String> = rest.iter().map(|p| format!("{:.0} {:.0}", p.x, p.y)).collect();
+        path += &points.join(" ");
+        pen = rest.last().copied();
+    }
+    Some(path)
+}
+
+/// The width of a text in units of `size`'s unit.
+pub(super) fn width(text: &str, size: f64, bold: bool) -> f64 {
+    match font(bold) {
+        Ok(font) => advance(font, text).1 / units_per_em(font) * size,
+        // `register` will say that the font is damaged before anything is drawn.
+        Err(_) => 0.6 * size * text.chars().count() as f64,
+    }
+}
+
+/// A text that is safe between the tags of XML and HTML, and in their attributes.
+pub(crate) fn escape(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => safe += "&amp;",
+            '<' => safe += "&lt;",
+            '>' => safe += "&gt;",
+            '"' => safe += "&quot;",
+            '\'' => safe += "&#39;",
+            // XML has no place for these, not even escaped.
+            c if c.is_control() && c != '\n' && c != '\t' => safe.push('\u{fffd}'),
+            c => safe.push(c),
+        }
+    }
+    safe
 }
 
 /// A text with at most one subscript: Ω_m (10⁻³).
@@ -79,12 +134,14 @@ impl Label {
         }
     }
 
-    /// The label of a parameter: `Omega_m` becomes Ω with a subscript m, `A_SN1` A with a subscript SN1, and a name that
+    /// The label of a parameter: `Omega_m` becomes Ω with a subscript m, `A_SN1` A with a subscript SN1, `eta[3]` η with a subscript 3, and a name that
     /// is not one symbol and one subscript stays as it is.
     pub fn of_parameter(name: &str) -> Self {
         let symbol = |part: &str| greek(part).map(String::from);
-        let split = name
-            .split_once('_')
+        // An entry of a vector, as models name them.
+        let indexed = name.strip_suffix(']').and_then(|name| name.split_once('['));
+        let split = indexed
+            .or_else(|| name.split_once('_'))
             .filter(|(_, sub)| !sub.is_empty() && !sub.contains('_'));
         let Some((base, sub)) = split else {
             return Self::plain(&symbol(name).unwrap_or_else(|| name.to_owned()));
@@ -229,6 +286,8 @@ mod tests {
             ("theta_0", "θ", "0"),
             ("Omega_Lambda", "Ω", "Λ"),
             ("tau", "τ", ""),
+            ("eta[3]", "η", "3"),
+            ("scores[3]", "scores[3]", ""),
             ("mass", "mass", ""),
             ("log_mass", "log_mass", ""),
             ("n_s_0", "n_s_0", ""),

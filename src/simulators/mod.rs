@@ -3,7 +3,7 @@
 //!
 //! Both are maps of matter averaged over a [`Slab`], a function of θ = (Ω_m, σ_8) through the linear power
 //! spectrum ([`crate::cosmology`]). [`FieldLikelihood`] is ln p(map | θ), so that a learned likelihood can be held
-//! against the truth.
+//! against the truth. [`Zeldovich`] makes particles instead, which go to a snapshot and from there to maps.
 
 mod field_likelihood;
 mod gaussian_field;
@@ -11,6 +11,7 @@ mod latin_hypercube;
 mod lognormal_field;
 mod simulate_set;
 mod slab_spectrum;
+mod zeldovich;
 
 use armilla_samplers::rng::Stream;
 
@@ -20,6 +21,7 @@ pub use latin_hypercube::latin_hypercube;
 pub use lognormal_field::LognormalField;
 pub use simulate_set::{SimulationSet, simulate_set};
 pub use slab_spectrum::{Slab, SlabSpectrum};
+pub use zeldovich::{Particles, Zeldovich};
 
 use crate::Result;
 

@@ -123,14 +123,14 @@ impl SlabSpectrum {
     pub fn new(slab: Slab) -> Result<Self> {
         slab.check()?;
         let half: Vec<_> = Fourier::modes(slab.size).collect();
-        let mut squares: Vec<usize> = half.iter().map(|mode| mode.squared).collect();
+        let mut squares: Vec<usize> = half.iter().map(|mode| mode.squared()).collect();
         squares.sort_unstable();
         squares.dedup();
         let mut position = vec![0u32; squares.last().map_or(0, |last| last + 1)];
         for (i, &square) in squares.iter().enumerate() {
             position[square] = i as u32;
         }
-        let index: Vec<u32> = half.iter().map(|mode| position[mode.squared]).collect();
+        let index: Vec<u32> = half.iter().map(|mode| position[mode.squared()]).collect();
         let mut modes = vec![0; squares.len()];
         for (mode, &i) in half.iter().zip(&index) {
             modes[i as usize] += mode.multiplicity;

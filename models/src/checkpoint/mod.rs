@@ -1,20 +1,18 @@
 //! Keep weights on disk as safetensors, readable from Python.
 
 mod pytorch;
+mod write;
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
+    fs::File,
     io::{Read, Seek, SeekFrom},
     ops::Range,
     path::{Path, PathBuf},
 };
 
 use half::{bf16, f16};
-use safetensors::{
-    Dtype,
-    tensor::{Metadata, TensorView},
-};
+use safetensors::tensor::Metadata;
 
 use crate::{
     error::{ModelError, Result},
@@ -22,34 +20,8 @@ use crate::{
 };
 
 pub use pytorch::Checkpoint;
-
-/// Writes `weights` to `path`: beside it first, then renamed, so that no half file is ever there.
-///
-/// # Errors
-/// `Checkpoint` where the file cannot be written.
-pub fn save(path: impl AsRef<Path>, weights: &Weights) -> Result<()> {
-    let path = path.as_ref();
-    let bytes: Vec<Vec<u8>> = weights
-        .0
-        .iter()
-        .map(|w| w.values.iter().flat_map(|v| v.to_le_bytes()).collect())
-        .collect();
-    let views = weights.0.iter().zip(&bytes).map(|(w, bytes)| {
-        TensorView::new(Dtype::F32, w.shape.clone(), bytes).map(|view| (w.name.as_str(), view))
-    });
-    let views: Vec<_> = views
-        .collect::<std::result::Result<_, _>>()
-        .map_err(|e| ModelError::checkpoint(path, e))?;
-    let data = safetensors::serialize(views, None).map_err(|e| ModelError::checkpoint(path, e))?;
-    let beside = path.with_extension(format!("partial-{}", std::process::id()));
-    fs::write(&beside, data)
-        .and_then(|()| fs::rename(&beside, path))
-        .map_err(|e| {
-            // Nothing half-written stays; that it was there is the error to report.
-            let _ = fs::remove_file(&beside);
-            ModelError::checkpoint(path, format!("cannot be written: {e}"))
-        })
-}
+pub(crate) use write::{PARTIAL, write_tensors, write_whole};
+pub use write::{Precision, save, save_as};
 
 /// Reads every tensor of a safetensors file.
 ///
@@ -184,10 +156,10 @@ impl Contents {
             Ok(bytes)
         };
         let bytes = read().map_err(|e| fail(format!("{} cannot be read: {e}", tensor.name)))?;
-        Ok(Weight {
-            name: tensor.name.clone(),
-            shape: tensor.shape.clone(),
-            values: convert(&bytes),
-        })
+        Ok(Weight::new(
+            tensor.name.clone(),
+            tensor.shape.clone(),
+            convert(&bytes),
+        ))
     }
 }

@@ -16,6 +16,8 @@ use crate::{
 
 /// Prefixes under which programs put the weights of their network.
 const PREFIXES: [&str; 5] = ["weights.", "model.", "module.", "ema_model.", "state_dict."];
+/// What files hold beside weights: inputs of a network and its gradients.
+const BESIDE: [&str; 2] = ["io.", "grad."];
 /// What a batch norm counts; nothing needs it.
 const COUNTER: &str = "num_batches_tracked";
 
@@ -51,8 +53,14 @@ impl Checkpoint {
     pub fn from_pytorch(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref().to_owned();
         let contents = Contents::read(&path)?;
-        let has = |prefix: &&&str| contents.tensors.iter().any(|t| t.name.starts_with(**prefix));
-        let prefix = PREFIXES.iter().find(has).copied().unwrap_or("");
+        // Beside weights with a prefix a file may hold what belongs to no network: inputs and their gradients.
+        let shared = |prefix: &&&str| {
+            let starts = |t: &TensorInfo| t.name.starts_with(**prefix);
+            let beside = |t: &TensorInfo| BESIDE.iter().any(|b| t.name.starts_with(b));
+            let tensors = &contents.tensors;
+            tensors.iter().any(starts) && tensors.iter().all(|t| starts(t) || beside(t))
+        };
+        let prefix = PREFIXES.iter().find(shared).copied().unwrap_or("");
         let shapes = Self::stripped(&contents, prefix)
             .map(|(name, t)| (name, t.shape.as_slice()))
             .collect();
@@ -135,6 +143,14 @@ impl Checkpoint {
                 Architecture::NAMES.join(", ")
             ))
         })?;
+        // Before memory is asked for: a file may tell of more than it holds.
+        let (widest, held) = (architecture.widest(), self.parameters());
+        if widest.saturating_mul(widest) > held {
+            let name = architecture.name();
+            return Err(fail(format!(
+                "{name} with {widest} channels has more than the {held} weights it holds"
+            )));
+        }
         let mut network = Network::new(device, architecture, 0)?;
         network
             .load(&self.weights()?)

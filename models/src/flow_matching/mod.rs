@@ -133,7 +133,7 @@ impl FlowMatching {
             seed,
         };
         let mut run = trainer.train(&mut flow, &source, session)?;
-        if run.interrupted || run.stages() > 1 || self.refine.draws == 0 {
+        if run.interrupted || run.stages() > 1 || self.refine.draws == 0 || self.refine.steps == 0 {
             return Ok(run);
         }
         let Some(loss) = refine::refine(self.refine, flow.network, &source, &mut run)? else {

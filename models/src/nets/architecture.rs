@@ -46,6 +46,18 @@ impl Architecture {
         }
     }
 
+    /// The most channels that a layer has; somewhere they meet as many others.
+    pub(crate) fn widest(&self) -> usize {
+        let most = |base: usize, multiples: &[usize]| {
+            base.saturating_mul(multiples.iter().copied().max().unwrap_or(1))
+        };
+        match self {
+            Self::SimpleUnet(c) => most(c.base_channels, &c.channel_mults),
+            Self::AttentionUnet(c) => most(c.dim, &c.dim_mults),
+            Self::LatentVelocityEstimator(c) => c.base_channels,
+        }
+    }
+
     /// Reads the sizes off the shapes of the weights; `metadata` may tell `groups` and `padding`.
     ///
     /// Only what is looked at is sure to fit: loading the weights checks the rest.

@@ -48,8 +48,6 @@ impl Default for AutoencoderConfig {
     }
 }
 
-impl AutoencoderConfig {}
-
 /// `silu(norm(way(x)))`, and another convolution likewise.
 #[derive(Debug, Clone)]
 struct Level<D: Device, W> {

@@ -132,16 +132,12 @@ impl Mlp {
         let named = |(i, l): (usize, &Layer)| {
             let narrow = |v: &[f64]| v.iter().map(|v| *v as f32).collect();
             [
-                Weight {
-                    name: format!("{i}.weight"),
-                    shape: vec![l.inputs, l.outputs],
-                    values: narrow(&l.weight),
-                },
-                Weight {
-                    name: format!("{i}.bias"),
-                    shape: vec![l.outputs],
-                    values: narrow(&l.bias),
-                },
+                Weight::new(
+                    format!("{i}.weight"),
+                    vec![l.inputs, l.outputs],
+                    narrow(&l.weight),
+                ),
+                Weight::new(format!("{i}.bias"), vec![l.outputs], narrow(&l.bias)),
             ]
         };
         Weights(self.layers.iter().enumerate().flat_map(named).collect())

@@ -24,11 +24,7 @@ impl Adam {
     /// For weights like these, as `settings` say: kind, betas, weight decay and the norm to which longer gradients are
     /// shortened.
     pub fn new(weights: &Weights, settings: &Trainer) -> Self {
-        let zeros = |w: &Weight| Weight {
-            name: w.name.clone(),
-            shape: w.shape.clone(),
-            values: vec![0.0; w.values.len()],
-        };
+        let zeros = |w: &Weight| Weight::new(w.name.clone(), w.shape.clone(), vec![0.0; w.values.len()]);
         let moments = Weights(weights.0.iter().map(zeros).collect());
         Self {
             moments: [moments.clone(), moments],
@@ -55,6 +51,7 @@ impl Adam {
         // Number by number: threads cannot change the result.
         (weights.0.par_iter_mut().zip(gradients))
             .zip(first.0.par_iter_mut().zip(&mut second.0))
+            .filter(|((w, _), _)| w.learnt)
             .for_each(|((w, g), (m, v))| {
                 for (((w, g), m), v) in w.values.iter_mut().zip(g).zip(&mut m.values).zip(&mut v.values) {
                     let g = clip * g + coupled * *w;
@@ -82,11 +79,7 @@ mod tests {
     use super::*;
 
     fn point(values: [f32; 2]) -> Weights {
-        Weights(vec![Weight {
-            name: "w".into(),
-            shape: vec![2],
-            values: values.into(),
-        }])
+        Weights(vec![Weight::new("w", vec![2], values.into())])
     }
 
     #[test]

@@ -26,6 +26,10 @@ pub trait Learner {
     /// `Device` where memory is short.
     fn loss_and_gradients(&mut self, batch: Self::Batch) -> Result<(f64, Vec<Vec<f32>>)>;
 
+    /// Takes over into `weights` what the last step changed without gradients, the running statistics of norms: see
+    /// [`Module::absorb`](crate::Module::absorb). By default there is nothing of that kind.
+    fn absorb(&mut self, _weights: &mut Weights) {}
+
     /// The loss on the validation part, always under the same noise: losses are compared, and differ by the weights
     /// alone.
     ///

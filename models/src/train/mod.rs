@@ -51,7 +51,7 @@
 //!     }
 //! }
 //!
-//! let weight = Weight { name: "mean".into(), shape: vec![1], values: vec![0.0] };
+//! let weight = Weight::new("mean", vec![1], vec![0.0]);
 //! let mut mean = Mean(Weights(vec![weight]));
 //! let trainer = Trainer { epochs: Some(400), batch_size: 3, learning_rate: 0.1, ..Trainer::default() };
 //! let session = Session { seed: 1, keep: None, interrupt: None, observe: &mut |_: Event<'_>| Ok(()) };

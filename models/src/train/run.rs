@@ -1,7 +1,7 @@
 //! Train: step by step, judged, kept on disk, to be stopped and resumed at any moment.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::json;
 
@@ -172,6 +172,7 @@ impl<'a> Training<'a> {
         let rate = self.state.position.patience.rate(trainer, &plan, step);
         let (loss, gradients) =
             in_parts(learner, batch, trainer.accumulate).map_err(|e| self.explain(e, trainer))?;
+        check_gradients(&self.state.weights, &gradients)?;
         let norm = adam::norm(&gradients);
         if !(loss.is_finite() && norm.is_finite()) {
             let (what, value) = if loss.is_finite() {
@@ -183,6 +184,7 @@ impl<'a> Training<'a> {
         }
         let state = &mut self.state;
         state.adam.step(&mut state.weights, &gradients, norm, rate);
+        learner.absorb(&mut state.weights);
         learner.load(&state.weights)?;
         if let Some(average) = &mut state.average {
             // Early on the average forgets faster: it would remember the random start.
@@ -209,7 +211,7 @@ impl<'a> Training<'a> {
                 [sum / count as f64, validation_loss, rate],
                 warmup,
             )?;
-        } else if self.saved.elapsed() >= Duration::from_secs_f64(60.0 * trainer.checkpoint_minutes) {
+        } else if self.saved.elapsed().as_secs_f64() >= 60.0 * trainer.checkpoint_minutes {
             self.save()?;
         }
         Ok(())
@@ -338,6 +340,22 @@ impl<'a> Training<'a> {
             other => other,
         }
     }
+}
+
+/// Whether there is a number for each of the weights.
+fn check_gradients(weights: &Weights, gradients: &[Vec<f32>]) -> Result<()> {
+    let given = gradients.iter().map(Vec::len);
+    let wrong = weights.0.iter().zip(given.chain(std::iter::repeat(0)));
+    let wrong = wrong.into_iter().find(|(w, given)| w.values.len() != *given);
+    if let Some((w, given)) = wrong {
+        let what = format!(
+            "{given} numbers in the gradient of {}, which has {}",
+            w.name,
+            w.values.len()
+        );
+        return Err(ModelError::shape("training", what));
+    }
+    Ok(())
 }
 
 /// As the devices spell it: `OutOfMemory`, `CUDA_ERROR_OUT_OF_MEMORY`, `out of memory`.

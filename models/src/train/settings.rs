@@ -34,7 +34,7 @@ pub struct Trainer {
     /// Examples in a batch.
     pub batch_size: usize,
     /// Parts in which a batch goes through the network: more of them take less memory, and give the same gradient but
-    /// for rounding.
+    /// for rounding, where no batch norm looks at all of it.
     pub accumulate: usize,
     /// Peak learning rate.
     pub learning_rate: f64,

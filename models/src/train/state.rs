@@ -1,16 +1,15 @@
 //! Keep all that a training is, so that it can go on elsewhere to the same bits.
 
-use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{BufWriter, Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Adam, Epoch, schedule::Patience};
 use crate::{
+    checkpoint::{self, Contents, PARTIAL, Precision, write_tensors, write_whole},
     error::{ModelError, Result},
     weights::{Weight, Weights},
 };
@@ -34,8 +33,6 @@ pub const BEST_FILE: &str = "checkpoint_best.safetensors";
 pub const HISTORY_FILE: &str = "history.jsonl";
 /// The key of the metadata under which the part of the state that is no tensor is kept.
 const KEY: &str = "training";
-/// How a state that is being written is called until it is whole.
-const PARTIAL: &str = "partial-";
 
 /// All that a training is between two steps. Batches, noise and order follow from the seed and the step.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,7 +97,7 @@ impl State {
             .filter_map(|(name, part)| part.map(|part| (name, part)))
             .flat_map(|(name, part)| part.0.iter().map(move |w| (format!("{name}.{}", w.name), w)))
             .collect();
-        write_tensors(&path, &tensors, Some(position))
+        write_tensors(&path, &tensors, Precision::F32, Some((KEY, position)))
     }
 
     /// Reads the state in `folder` of a training of weights like those of `fresh`; none if there is no file.
@@ -113,30 +110,25 @@ impl State {
             return Ok(None);
         }
         let fail = |what: String| ModelError::checkpoint(&path, what);
-        let data = fs::read(&path).map_err(|e| fail(format!("cannot be read: {e}")))?;
         let damaged = |e: &dyn std::fmt::Display| {
             fail(format!(
                 "is no state of a training that can go on ({e}); begin anew with --overwrite"
             ))
         };
-        let position = position(&path).map_err(|e| damaged(&e))?;
+        let file = Contents::read(&path).map_err(|e| damaged(&e))?;
+        let position = position(&file).map_err(|e| damaged(&e))?;
         if let Some(difference) = difference("", &position.about, &fresh.position.about) {
             return Err(fail(format!("belongs to another training: {difference}")));
         }
-        let file = SafeTensors::deserialize(&data).map_err(|e| damaged(&e))?;
         let part = |name: &str, like: &Weights| -> Result<Weights> {
             let read = |w: &Weight| -> Result<Weight> {
-                let tensor = file
-                    .tensor(&format!("{name}.{}", w.name))
-                    .map_err(|e| damaged(&e))?;
-                if tensor.dtype() != Dtype::F32 || tensor.shape() != w.shape {
-                    return Err(damaged(&format!("{name}.{} has another shape", w.name)));
-                }
-                let (chunks, _) = tensor.data().as_chunks::<4>();
-                Ok(Weight {
-                    values: chunks.iter().map(|b| f32::from_le_bytes(*b)).collect(),
-                    ..w.clone()
-                })
+                let name = format!("{name}.{}", w.name);
+                let tensor = file.tensors.iter().find(|t| t.name == name);
+                let tensor = tensor.filter(|t| t.dtype == "F32" && t.shape == w.shape);
+                let tensor =
+                    tensor.ok_or_else(|| damaged(&format!("{name} is missing or of another shape")))?;
+                let values = file.weight(tensor).map_err(|e| damaged(&e))?.values;
+                Ok(Weight { values, ..w.clone() })
             };
             Ok(Weights(like.0.iter().map(read).collect::<Result<_>>()?))
         };
@@ -166,7 +158,10 @@ pub fn steps_made(folder: impl AsRef<Path>) -> Result<Option<usize>> {
     if !path.exists() {
         return Ok(None);
     }
-    match position(&path) {
+    let position = Contents::read(&path)
+        .map_err(|e| e.to_string())
+        .and_then(|file| position(&file));
+    match position {
         Ok(position) => Ok(Some(position.step)),
         Err(e) => Err(ModelError::checkpoint(
             &path,
@@ -175,24 +170,9 @@ pub fn steps_made(folder: impl AsRef<Path>) -> Result<Option<usize>> {
     }
 }
 
-/// Reads the header alone: the tensors after it may be large.
-fn position(path: &Path) -> std::result::Result<Position, String> {
-    let header = || -> std::io::Result<Vec<u8>> {
-        let mut file = File::open(path)?;
-        let mut length = [0; 8];
-        file.read_exact(&mut length)?;
-        let mut header = Vec::new();
-        file.take(u64::from_le_bytes(length)).read_to_end(&mut header)?;
-        Ok(header)
-    };
-    #[derive(Deserialize)]
-    struct Header {
-        #[serde(rename = "__metadata__")]
-        metadata: Option<HashMap<String, String>>,
-    }
-    let header = header().map_err(|e| e.to_string())?;
-    let header: Header = serde_json::from_slice(&header).map_err(|e| e.to_string())?;
-    let text = header.metadata.as_ref().and_then(|m| m.get(KEY));
+/// What is no tensor, from the metadata.
+fn position(file: &Contents) -> std::result::Result<Position, String> {
+    let text = file.metadata.get(KEY);
     serde_json::from_str(text.ok_or("it holds weights alone")?).map_err(|e| e.to_string())
 }
 
@@ -222,8 +202,7 @@ fn difference(place: &str, kept: &Value, given: &Value) -> Option<String> {
 /// # Errors
 /// `Checkpoint` where the file cannot be written.
 pub fn save_best(folder: impl AsRef<Path>, weights: &Weights) -> Result<()> {
-    let tensors: Vec<_> = weights.0.iter().map(|w| (w.name.clone(), w)).collect();
-    write_tensors(&folder.as_ref().join(BEST_FILE), &tensors, None)
+    checkpoint::save(folder.as_ref().join(BEST_FILE), weights)
 }
 
 /// Writes the whole history, all or nothing.
@@ -234,48 +213,6 @@ pub fn save_history(folder: impl AsRef<Path>, history: &[Epoch]) -> Result<()> {
     let lines: String = history.iter().map(line).collect();
     write_whole(&folder.as_ref().join(HISTORY_FILE), |out| {
         out.write_all(lines.as_bytes())
-    })
-}
-
-/// Writes a safetensors file tensor by tensor, without a copy of all of them in memory.
-fn write_tensors(path: &Path, tensors: &[(String, &Weight)], about: Option<String>) -> Result<()> {
-    let mut header = serde_json::Map::new();
-    if let Some(about) = about {
-        header.insert("__metadata__".into(), json!({ KEY: about }));
-    }
-    let mut end = 0;
-    for (name, w) in tensors {
-        let start = end;
-        end += 4 * w.values.len();
-        let place = json!({ "dtype": "F32", "shape": w.shape, "data_offsets": [start, end] });
-        header.insert(name.clone(), place);
-    }
-    let mut header = Value::Object(header).to_string();
-    // Tensors are aligned to eight bytes.
-    let padding = header.len().next_multiple_of(8) - header.len();
-    header.extend(std::iter::repeat_n(' ', padding));
-    write_whole(path, |out| {
-        out.write_all(&(header.len() as u64).to_le_bytes())?;
-        out.write_all(header.as_bytes())?;
-        let mut values = tensors.iter().flat_map(|(_, w)| &w.values);
-        values.try_for_each(|v| out.write_all(&v.to_le_bytes()))
-    })
-}
-
-/// Writes a file: beside its place first, flushed to the disk, then renamed.
-fn write_whole(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>) -> Result<()> {
-    let beside = path.with_extension(format!("{PARTIAL}{}", std::process::id()));
-    let write = || {
-        let mut out = BufWriter::with_capacity(1 << 20, File::create(&beside)?);
-        fill(&mut out)?;
-        out.flush()?;
-        out.get_ref().sync_all()?;
-        fs::rename(&beside, path)
-    };
-    write().map_err(|e| {
-        // Nothing half-written stays; that it was there is the error to report.
-        let _ = fs::remove_file(&beside);
-        ModelError::checkpoint(path, format!("cannot be written: {e}"))
     })
 }
 
@@ -331,6 +268,8 @@ pub(super) fn clean(folder: &Path) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

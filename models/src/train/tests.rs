@@ -2,12 +2,19 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use armilla_samplers::rng::Stream;
+use dfdx::{
+    tensor::{AsArray, Cpu},
+    tensor_ops::{Backward, MeanTo},
+};
 use rand::RngExt;
 use serde_json::json;
 
 use super::*;
 use crate::error::{ModelError, Result};
+use crate::layers::BatchNorm;
+use crate::ops::Activation;
 use crate::weights::Weight;
+use crate::{Field, Module};
 
 /// Noisy points of the line 2x − 1.
 struct Points(usize);
@@ -53,11 +60,7 @@ struct Line {
 }
 
 fn line() -> Line {
-    let weight = |name: &str| Weight {
-        name: name.into(),
-        shape: vec![1],
-        values: vec![0.0],
-    };
+    let weight = |name: &str| Weight::new(name, vec![1], vec![0.0]);
     Line {
         weights: Weights(vec![weight("slope"), weight("offset")]),
         calls: 0,
@@ -190,6 +193,70 @@ fn a_batch_in_parts_gives_the_same_weights_but_for_rounding() {
         for (a, b) in weights(parts).iter().zip(&whole) {
             assert!((a - b).abs() < 1e-4, "{parts} parts: {a} and {b}");
         }
+    }
+}
+
+/// A batch norm alone, which holds numbers that no gradient moves.
+struct Normed(BatchNorm<Cpu>);
+
+impl Learner for Normed {
+    type Batch = Pairs;
+
+    fn weights(&self) -> Weights {
+        self.0.weights()
+    }
+
+    fn load(&mut self, weights: &Weights) -> Result<()> {
+        self.0.load(weights)
+    }
+
+    fn loss_and_gradients(&mut self, batch: Pairs) -> Result<(f64, Vec<Vec<f32>>)> {
+        let x = Field::rows(&Cpu::default(), batch.0.concat(), batch.rows())?;
+        let y = self
+            .0
+            .forward(x.traced(), Activation::Identity, None)?
+            .into_values();
+        let loss = y.square().mean::<(), _>();
+        let value = f64::from(loss.array());
+        Ok((value, self.0.gradients(&mut loss.backward())?))
+    }
+
+    fn absorb(&mut self, weights: &mut Weights) {
+        Module::absorb(&mut self.0, weights);
+    }
+
+    fn validation_loss(&mut self) -> Result<f64> {
+        Ok(0.0)
+    }
+}
+
+#[test]
+fn running_statistics_follow_the_batches_and_no_gradient() {
+    const POINTS: usize = 8;
+    let trainer = Trainer {
+        batch_size: POINTS,
+        optimiser: Optimiser::Adamw,
+        weight_decay: 0.5,
+        ..trainer()
+    };
+    let mut norm = Normed(BatchNorm::new(&Cpu::default(), 2).unwrap());
+    norm.0.set_training(true);
+    let session = Session {
+        seed: 1,
+        keep: None,
+        interrupt: None,
+        observe: &mut quiet,
+    };
+    let run = trainer.train(&mut norm, &Points(POINTS), session).unwrap();
+    // The first channel is the same in each batch; PyTorch's running statistics of it, after as many steps.
+    let x: Vec<f32> = (0..POINTS).map(|i| i as f32 / POINTS as f32).collect();
+    let mean = x.iter().sum::<f32>() / POINTS as f32;
+    let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / (POINTS - 1) as f32;
+    let left = 0.9f32.powi(run.state.step() as i32);
+    for weights in [&run.state.weights, run.state.judged(), &norm.weights()] {
+        let of = |name: &str| weights.0.iter().find(|w| w.name == name).unwrap().values[0];
+        assert!((of("running_mean") - (1.0 - left) * mean).abs() < 1e-5);
+        assert!((of("running_var") - (left + (1.0 - left) * variance)).abs() < 1e-5);
     }
 }
 

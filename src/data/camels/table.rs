@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::parameters::label;
 use super::{camels_names, read_text};
+use crate::suggest::closest;
 use crate::{Error, Result};
 
 /// The parameters of simulations, one row for each.
@@ -148,6 +149,26 @@ impl ParameterTable {
         self.simulations.as_deref()
     }
 
+    /// The parameters of the simulation that is called `name`.
+    ///
+    /// # Errors
+    ///
+    /// A name that is not there, and a table that names no simulation.
+    pub fn row_of(&self, name: &str) -> Result<&[f64]> {
+        let names = self.simulations.as_deref().unwrap_or_default();
+        match names.iter().position(|other| other == name) {
+            Some(i) => Ok(self.row(i)),
+            None => {
+                let hint = closest(name, names.iter().map(String::as_str));
+                let hint = hint.map_or(String::new(), |name| format!("; the closest is `{name}`"));
+                Err(Error::Invalid(format!(
+                    "none of its {} rows is named `{name}`{hint}",
+                    self.rows()
+                )))
+            }
+        }
+    }
+
     /// Drops the columns whose names are not wanted.
     fn keep(&mut self, wanted: impl Fn(&str) -> bool) {
         let kept: Vec<bool> = self.names.iter().map(|name| wanted(name)).collect();
@@ -178,6 +199,9 @@ mod tests {
         let seeded = ParameterTable::parse("LH_0 0.1 0.8 1 1 1 1 5\nLH_1 0.2 0.9 1 1 1 2 6").unwrap();
         assert_eq!((seeded.names(), seeded.values()), (table.names(), table.values()));
         assert_eq!(seeded.simulations().unwrap(), ["LH_0", "LH_1"]);
+        assert_eq!(seeded.row_of("LH_1").unwrap(), seeded.row(1));
+        let missing = seeded.row_of("LH_11").unwrap_err().to_string();
+        assert!(missing.contains("none of its 2 rows is named `LH_11`; the closest is"));
         let named = ParameterTable::parse("# Omega0 sigma8 extra\n0.1 0.8 3").unwrap();
         assert_eq!(named.names(), ["Omega_m", "sigma_8", "extra"]);
         assert_eq!(named.first(2).values(), [0.1, 0.8]);

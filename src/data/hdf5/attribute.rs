@@ -167,6 +167,12 @@ impl From<&[String]> for Attribute {
     }
 }
 
+impl From<&[i64]> for Attribute {
+    fn from(numbers: &[i64]) -> Self {
+        Self::Integers(numbers.to_vec())
+    }
+}
+
 impl From<&[f64]> for Attribute {
     fn from(numbers: &[f64]) -> Self {
         Self::Numbers(numbers.to_vec())

@@ -11,7 +11,7 @@ use super::attribute::{Attribute, Attributes, one_line};
 use super::dataset::Hdf5Dataset;
 use super::info::{DatasetInfo, Filter, GroupInfo, short};
 use super::message;
-use super::soft_link::{self, SoftLinks};
+use super::soft_link::{self, Members, SoftLinks};
 use crate::data::numbers::read_exact_at;
 use crate::suggest::closest;
 use crate::{Error, Result};
@@ -39,7 +39,7 @@ pub struct Hdf5File {
     file: File,
     /// For the soft links, which are looked for when a path is not there without them.
     source: Positioned,
-    links: OnceLock<SoftLinks>,
+    members: OnceLock<Members>,
 }
 
 /// Who reads the numbers of a dataset; names, shapes and attributes are always read by this crate's own reader.
@@ -138,7 +138,7 @@ impl Hdf5File {
             size,
             reader,
             source,
-            links: OnceLock::new(),
+            members: OnceLock::new(),
             file,
         })
     }
@@ -155,12 +155,11 @@ impl Hdf5File {
     /// A damaged file, or links that run in a circle.
     pub fn datasets(&self) -> Result<Vec<DatasetInfo>> {
         let mut found = Vec::new();
-        self.walk(&self.file.root(), "", 0, &mut |path, object| {
-            if let Found::Dataset(dataset) = object {
-                found.push(self.info(path, &dataset)?);
+        for (path, object) in self.objects()? {
+            if let Object::Dataset(dataset) = object {
+                found.push(self.info(&path, &dataset)?);
             }
-            Ok(())
-        })?;
+        }
         for (link, target) in self.links() {
             // Those to groups, to other links and to nothing are passed over; the last two end somewhere, or do not.
             let resolved = soft_link::resolve(self.links(), target);
@@ -184,16 +183,12 @@ impl Hdf5File {
     /// As [`datasets`](Self::datasets).
     pub fn groups(&self) -> Result<Vec<GroupInfo>> {
         let mut found = Vec::new();
-        self.walk(&self.file.root(), "", 0, &mut |path, object| {
-            if let Found::Group(group) = object {
-                let attributes = self.group_attributes(group)?;
-                found.push(GroupInfo {
-                    path: path.to_owned(),
-                    attributes,
-                });
+        for (path, object) in self.objects()? {
+            if let Object::Group(group) = object {
+                let attributes = self.group_attributes(&group)?;
+                found.push(GroupInfo { path, attributes });
             }
-            Ok(())
-        })?;
+        }
         found.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(found)
     }
@@ -257,30 +252,51 @@ impl Hdf5File {
         attributes(group.attrs(), group.attr_datatypes()).map_err(|e| message::of_file(&self.path, &e))
     }
 
-    fn links(&self) -> &SoftLinks {
-        self.links
+    fn members(&self) -> &Members {
+        self.members
             .get_or_init(|| soft_link::find(&self.source, self.file.superblock()))
     }
 
+    fn links(&self) -> &SoftLinks {
+        &self.members().links
+    }
+
     fn dataset_paths(&self) -> Result<Vec<String>> {
-        let mut paths = Vec::new();
-        self.walk(&self.file.root(), "", 0, &mut |path, object| {
-            if matches!(object, Found::Dataset(_)) {
-                paths.push(path.to_owned());
-            }
-            Ok(())
-        })?;
+        let datasets = |(path, object)| matches!(object, Object::Dataset(_)).then_some(path);
+        let mut paths: Vec<String> = self.objects()?.into_iter().filter_map(datasets).collect();
         paths.extend(self.links().keys().cloned());
         paths.sort();
         Ok(paths)
     }
 
-    fn walk(
+    /// Every group and dataset by path, the root group first.
+    fn objects(&self) -> Result<Vec<(String, Object)>> {
+        let mut all = Vec::new();
+        match self.collect(self.file.root(), "", 0, &mut all) {
+            Ok(()) => return Ok(all),
+            Err(e) if self.links().is_empty() => return Err(e),
+            // In a group of the old form a soft link stops the reader beneath: its members are opened by their paths.
+            Err(_) => all.clear(),
+        }
+        all.push((String::new(), Object::Group(self.file.root())));
+        for (path, is_dataset) in &self.members().objects {
+            let fail = |e| message::of_dataset(&self.path, path, &e);
+            let object = if *is_dataset {
+                Object::Dataset(Box::new(self.file.dataset(path).map_err(fail)?))
+            } else {
+                Object::Group(self.file.group(path).map_err(fail)?)
+            };
+            all.push((path.clone(), object));
+        }
+        Ok(all)
+    }
+
+    fn collect(
         &self,
-        group: &Group,
+        group: Group,
         prefix: &str,
         depth: usize,
-        visit: &mut impl FnMut(&str, Found<'_>) -> Result<()>,
+        all: &mut Vec<(String, Object)>,
     ) -> Result<()> {
         let fail = |e| message::of_file(&self.path, &e);
         if depth > MAX_DEPTH {
@@ -289,12 +305,14 @@ impl Hdf5File {
                 format!("the groups nest more than {MAX_DEPTH} deep: its links probably run in a circle"),
             ));
         }
-        visit(prefix, Found::Group(group))?;
-        for (name, dataset) in group.iter_datasets().map_err(fail)? {
-            visit(&join(prefix, &name), Found::Dataset(Box::new(dataset)))?;
+        let datasets = group.iter_datasets().map_err(fail)?;
+        let groups = group.iter_groups().map_err(fail)?;
+        all.push((prefix.to_owned(), Object::Group(group)));
+        for (name, dataset) in datasets {
+            all.push((join(prefix, &name), Object::Dataset(Box::new(dataset))));
         }
-        for (name, inner) in group.iter_groups().map_err(fail)? {
-            self.walk(&inner, &join(prefix, &name), depth + 1, visit)?;
+        for (name, inner) in groups {
+            self.collect(inner, &join(prefix, &name), depth + 1, all)?;
         }
         Ok(())
     }
@@ -322,9 +340,9 @@ impl Hdf5File {
     }
 }
 
-/// What a walk through the file meets.
-enum Found<'a> {
-    Group(&'a Group),
+/// A member of the file.
+enum Object {
+    Group(Group),
     Dataset(Box<Dataset>),
 }
 

@@ -1,4 +1,4 @@
-//! Find the soft links of a file, which the reader beneath passes over.
+//! Find the soft links of a file, which the reader beneath passes over, or fails at in groups of the old form.
 //!
 //! The groups are walked from the root (HDF5 File Format Specification, version 3.0): symbol tables, as h5py writes them by
 //! default, and compact links in object headers. Links kept in a fractal heap, as newer groups of more than eight members
@@ -18,8 +18,16 @@ const DEEPEST: usize = 128;
 /// Soft links by their paths, and where they point: paths too, from the root on.
 pub(super) type SoftLinks = BTreeMap<String, String>;
 
-/// The soft links of a file that `source` reads.
-pub(super) fn find(source: &dyn Source, superblock: &Superblock) -> SoftLinks {
+/// What the walk meets, by path.
+#[derive(Debug, Default)]
+pub(super) struct Members {
+    pub(super) links: SoftLinks,
+    /// Whether each object with a header of its own is a dataset; a group otherwise. The root group is not among them.
+    pub(super) objects: BTreeMap<String, bool>,
+}
+
+/// The members of a file that `source` reads.
+pub(super) fn find(source: &dyn Source, superblock: &Superblock) -> Members {
     let (offset_size, length_size) = (superblock.offset_size.into(), superblock.length_size.into());
     let mut walk = Walk {
         source,
@@ -28,8 +36,10 @@ pub(super) fn find(source: &dyn Source, superblock: &Superblock) -> SoftLinks {
         length_size,
         blocks: 0,
         depth: 0,
+        current: 0,
         visited: BTreeSet::new(),
-        found: SoftLinks::new(),
+        datasets: BTreeSet::new(),
+        found: Members::default(),
     };
     if [offset_size, length_size].iter().all(|n| matches!(n, 2 | 4 | 8)) {
         walk.object(superblock.root_group_address, "");
@@ -65,8 +75,12 @@ struct Walk<'a> {
     length_size: usize,
     blocks: usize,
     depth: usize,
+    /// The address of the header whose messages are gone through.
+    current: u64,
     visited: BTreeSet<u64>,
-    found: SoftLinks,
+    /// Addresses of headers that say where data are.
+    datasets: BTreeSet<u64>,
+    found: Members,
 }
 
 /// Bytes that are read from the front.
@@ -114,11 +128,20 @@ impl Walk<'_> {
         walked
     }
 
+    /// Notes the object at `address` under its path, and what is in it.
+    fn member(&mut self, address: u64, path: &str) -> Option<()> {
+        let walked = self.deeper(|walk| walk.object(address, path));
+        let is_dataset = self.datasets.contains(&address);
+        self.found.objects.insert(path.to_owned(), is_dataset);
+        walked
+    }
+
     /// Goes through the object header at `address`, of a group or not; nothing comes of one that is damaged.
     fn object(&mut self, address: u64, path: &str) -> Option<()> {
         if !self.visited.insert(address) {
             return None;
         }
+        self.current = address;
         let start = self.read(address, 16)?;
         if &start[..4] == b"OHDR" {
             let flags = start[5];
@@ -143,6 +166,8 @@ impl Walk<'_> {
     /// Goes through the messages of an object header, of version 2 where there are `flags`.
     fn messages(&mut self, bytes: &[u8], flags: Option<u8>, path: &str) -> Option<()> {
         let mut bytes = Bytes(bytes);
+        // What is inside a group is walked while its messages are.
+        let object = self.current;
         loop {
             let (kind, size) = match flags {
                 Some(flags) => {
@@ -160,8 +185,13 @@ impl Walk<'_> {
             };
             let mut message = Bytes(bytes.take(usize::try_from(size).ok()?)?);
             // Damage in one message says nothing of the others.
+            self.current = object;
             let _ = match kind {
                 0x06 => self.link(message, path),
+                0x08 => {
+                    self.datasets.insert(object);
+                    None
+                }
                 0x10 => self.continuation(&mut message, flags, path),
                 0x11 => self.symbol_table(&mut message, path),
                 _ => None,
@@ -199,7 +229,7 @@ impl Walk<'_> {
         match kind {
             0 => {
                 let address = message.integer(self.offset_size)?;
-                self.deeper(|walk| walk.object(address, &joined(path, name)))
+                self.member(address, &joined(path, name))
             }
             1 => {
                 let length = message.integer(2)?;
@@ -262,7 +292,7 @@ impl Walk<'_> {
                             Some(target) => self.keep(path, name, target),
                             None => None,
                         },
-                        _ => self.deeper(|walk| walk.object(object, &joined(path, name))),
+                        _ => self.member(object, &joined(path, name)),
                     };
                 }
                 Some(())
@@ -281,7 +311,7 @@ impl Walk<'_> {
             .split('/')
             .filter(|part| !part.is_empty() && *part != ".")
             .collect();
-        self.found.insert(joined(path, name), parts.join("/"));
+        self.found.links.insert(joined(path, name), parts.join("/"));
         Some(())
     }
 }

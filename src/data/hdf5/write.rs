@@ -9,7 +9,7 @@ use super::attribute::{Attribute, Attributes};
 use crate::atomic::{cannot_write, write_atomically};
 use crate::{Error, Result};
 
-/// A file to be written: datasets, whose paths may name groups, and attributes.
+/// A file to be written: datasets, whose paths may name groups, and attributes of datasets, groups and the file.
 ///
 /// ```
 /// use armilla::data::hdf5::{Hdf5File, NewFile, Values};
@@ -28,6 +28,7 @@ use crate::{Error, Result};
 #[derive(Debug, Default)]
 pub struct NewFile<'a> {
     datasets: BTreeMap<String, NewDataset<'a>>,
+    groups: BTreeMap<String, Attributes>,
     attributes: Attributes,
 }
 
@@ -65,6 +66,16 @@ struct NewDataset<'a> {
 struct Folder<'a> {
     datasets: Vec<(&'a str, &'a NewDataset<'a>)>,
     folders: BTreeMap<&'a str, Folder<'a>>,
+    attributes: Option<&'a Attributes>,
+}
+
+/// Whether the path `a` lies in the group `b`.
+fn inside(a: &str, b: &str) -> bool {
+    a.strip_prefix(b).is_some_and(|rest| rest.starts_with('/'))
+}
+
+fn sound(path: &str) -> bool {
+    path.split('/').all(|name| !name.is_empty() && name != ".")
 }
 
 impl<'a> NewFile<'a> {
@@ -94,12 +105,10 @@ impl<'a> NewFile<'a> {
             attributes: Attributes::new(),
         };
         let path = path.trim_matches('/');
-        let inside = |a: &str, b: &str| a.strip_prefix(b).is_some_and(|rest| rest.starts_with('/'));
-        let taken = self
-            .datasets
-            .keys()
-            .any(|other| other == path || inside(other, path) || inside(path, other));
-        if taken || path.split('/').any(|name| name.is_empty() || name == ".") {
+        let in_the_way = |other: &String| other == path || inside(other, path);
+        let taken = self.datasets.keys().any(|d| in_the_way(d) || inside(path, d))
+            || self.groups.keys().any(in_the_way);
+        if taken || !sound(path) {
             return Err(Error::Invalid(format!(
                 "dataset `{path}`: this path is empty or already taken"
             )));
@@ -108,7 +117,23 @@ impl<'a> NewFile<'a> {
         Ok(())
     }
 
-    /// Add an attribute to the dataset at `path`, or to the file itself with the path `/`.
+    /// Add a group, which may stay without datasets: what holds only attributes.
+    ///
+    /// # Errors
+    ///
+    /// A path that is empty or that of a dataset.
+    pub fn group(&mut self, path: &str) -> Result<()> {
+        let path = path.trim_matches('/');
+        if !sound(path) || self.datasets.keys().any(|d| d == path || inside(path, d)) {
+            return Err(Error::Invalid(format!(
+                "group `{path}`: this path is empty or that of a dataset"
+            )));
+        }
+        self.groups.entry(path.to_owned()).or_default();
+        Ok(())
+    }
+
+    /// Add an attribute to the dataset or group at `path`, or to the file itself with the path `/`.
     ///
     /// # Errors
     ///
@@ -124,11 +149,12 @@ impl<'a> NewFile<'a> {
         let attributes = if path.is_empty() {
             &mut self.attributes
         } else {
-            match self.datasets.get_mut(path) {
-                Some(dataset) => &mut dataset.attributes,
-                None => {
+            match (self.datasets.get_mut(path), self.groups.get_mut(path)) {
+                (Some(dataset), _) => &mut dataset.attributes,
+                (None, Some(attributes)) => attributes,
+                (None, None) => {
                     return Err(Error::Invalid(format!(
-                        "attribute `{name}`: there is no dataset `{path}` to put it on"
+                        "attribute `{name}`: there is no dataset or group `{path}` to put it on"
                     )));
                 }
             }
@@ -156,6 +182,12 @@ impl<'a> NewFile<'a> {
                 }
             }
         }
+        for (full, attributes) in &self.groups {
+            let folder = full
+                .split('/')
+                .fold(&mut top, |folder, name| folder.folders.entry(name).or_default());
+            folder.attributes = Some(attributes);
+        }
         let mut builder = FileBuilder::new();
         for (name, value) in &self.attributes {
             if let Some(value) = value.to_file() {
@@ -180,6 +212,11 @@ impl<'a> NewFile<'a> {
 }
 
 fn fill_group(group: &mut GroupBuilder, folder: &Folder<'_>) {
+    for (name, value) in folder.attributes.into_iter().flatten() {
+        if let Some(value) = value.to_file() {
+            group.set_attr(name, value);
+        }
+    }
     for (name, dataset) in &folder.datasets {
         fill(group.create_dataset(name), dataset);
     }

@@ -15,7 +15,7 @@ pub use report::{Comparison, DemoReport, Seconds};
 use report::compare;
 
 use super::infer::infer_observation;
-use super::pictures::{bounds, columns, label};
+use super::pictures::{Figure, both, bounds, columns, label};
 use super::trained::write_json;
 use super::{
     InferSettings, Inference, Kind, LikelihoodSettings, Method, Observation, OutFolder, PriorBox,
@@ -189,11 +189,13 @@ pub fn demo(
     seconds.infer = next();
 
     observe(DemoProgress::Stage("drawing"));
+    let mut figures = vec![
+        draw_corner(&flow, &observation, [&exact, &mh, &hmc, &grid], &mut folder)?,
+        draw_fields(&flow, &observation, &hmc, &mut folder)?,
+    ];
     for inference in [&mle, &hmc, &grid] {
-        inference.draw_summary(&flow, &observation, &mut folder)?;
+        figures.extend(inference.draw_summary(&flow, &observation, &mut folder)?);
     }
-    draw_corner(&flow, &observation, [&exact, &mh, &hmc, &grid], &mut folder)?;
-    draw_fields(&flow, &observation, &hmc, &mut folder)?;
     seconds.draw = next();
     seconds.total = start.elapsed().as_secs_f64();
 
@@ -214,6 +216,7 @@ pub fn demo(
         seconds,
     };
     write_json(&folder.file("demo.json"), &report)?;
+    report.write_page(&figures, &mut folder)?;
     run.keep();
     folder.keep();
     Ok(report)
@@ -224,7 +227,7 @@ fn draw_corner(
     observation: &Observation,
     inferences: [&Inference; 4],
     folder: &mut OutFolder,
-) -> Result<()> {
+) -> Result<Figure> {
     let labels = ["exact", "Metropolis–Hastings", "HMC", "grid"];
     let values = inferences.map(columns);
     let weights = inferences.map(|inference| inference.surface.is_some().then(|| inference.run.weights()));
@@ -244,7 +247,9 @@ fn draw_corner(
         truth: observation.truth.as_deref(),
         bounds: Some(&bounds(flow)),
     };
-    corner(&plot, folder.file("corner.png"))
+    let caption =
+        "The exact posterior, and what three samplers find with the trained network: 68 % and 95 % regions.";
+    both(folder, "corner", caption, |path| corner(&plot, path))
 }
 
 fn draw_fields(
@@ -252,7 +257,7 @@ fn draw_fields(
     observation: &Observation,
     inference: &Inference,
     folder: &mut OutFolder,
-) -> Result<()> {
+) -> Result<Figure> {
     let mean: Vec<f64> = inference
         .report
         .parameters
@@ -280,5 +285,6 @@ fn draw_fields(
         box_size: flow.card().origin.as_ref().map(|origin| origin.box_size),
         label: label(flow),
     };
-    fields(&plot, folder.file("field.png"))
+    let caption = "The observation, and maps that the network generates at the posterior mean of HMC.";
+    both(folder, "field", caption, |path| fields(&plot, path))
 }

@@ -2,8 +2,11 @@
 
 use serde::Serialize;
 
+use crate::Result;
+use crate::pipeline::pictures::Figure;
 use crate::pipeline::report::{aligned, diagnostics, number};
-use crate::pipeline::{Method, Report};
+use crate::pipeline::report_html::{Page, words};
+use crate::pipeline::{Method, OutFolder, Report};
 
 /// The content of `demo.json`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -76,6 +79,11 @@ pub(super) fn compare(exact: &Report, report: &Report) -> Vec<Comparison> {
 impl DemoReport {
     /// All methods and parameters in one table.
     pub fn table(&self) -> String {
+        aligned(&self.rows())
+    }
+
+    /// The rows of the table, its head first.
+    pub(super) fn rows(&self) -> Vec<Vec<String>> {
         let head = [
             "method",
             "parameter",
@@ -114,7 +122,31 @@ impl DemoReport {
                 ]);
             }
         }
-        aligned(&rows)
+        rows
+    }
+
+    /// Write `report.html`.
+    pub(super) fn write_page(&self, figures: &[Figure], folder: &mut OutFolder) -> Result<()> {
+        let mut page = Page::new("Armilla's demo");
+        page.paragraph(&format!(
+            "A flow was trained on simulated lognormal fields of {0} × {0} pixels. Map {1}, which it never saw, was inferred \
+             by four methods; as the likelihood of such fields is known exactly, so is the posterior they should find.",
+            self.size, self.index
+        ));
+        page.table(&self.rows());
+        page.warnings(&self.warnings());
+        page.section("Pictures");
+        page.figures(figures)?;
+        for report in [&self.mle, &self.mh, &self.hmc, &self.grid] {
+            page.section(&report.sampler);
+            page.list(&words(report));
+        }
+        page.section("How to reproduce");
+        page.code(&format!(
+            "armilla demo --seed {} --size {} --index {}",
+            self.seed, self.size, self.index
+        ));
+        page.write(&folder.file("report.html"))
     }
 
     /// What speaks against any of the results, with the method's name.

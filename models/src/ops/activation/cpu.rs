@@ -15,7 +15,12 @@ const BLOCK: usize = 8192;
 pub(crate) fn derivatives<const FMA: bool>(f: Activation, x: f32) -> [f32; 3] {
     match f {
         Activation::Identity => [x, 1.0, 0.0],
-        Activation::Relu => [x.max(0.0), if x > 0.0 { 1.0 } else { 0.0 }, 0.0],
+        // What is no number stays none.
+        Activation::Relu => [
+            if x < 0.0 { 0.0 } else { x },
+            if x > 0.0 { 1.0 } else { 0.0 },
+            0.0,
+        ],
         Activation::Silu => {
             let s = sigmoid::<FMA>(x);
             let rest = x * (1.0 - s);
