@@ -16,7 +16,6 @@ fuzz_target!(|bytes: &[u8]| {
             let values = dataset.shape().iter().try_fold(1_usize, |n, &side| n.checked_mul(side));
             if values.is_some_and(|n| n <= FEW_VALUES) {
                 let _ = dataset.read::<f64>();
-                let _ = dataset.read::<i64>();
             }
         }
         let paths = MapPaths::default();

@@ -11,6 +11,6 @@ fuzz_target!(|bytes: &[u8]| {
         let rows = file.rows();
         let _ = file.read_rows::<f32>(0..rows.min(2));
         let _ = file.read_rows::<f64>(rows.saturating_sub(2)..rows);
-        let _ = file.read_rows::<i64>(rows..rows.saturating_add(1));
+        let _ = file.read_rows::<f32>(rows..rows.saturating_add(1));
     });
 });
