@@ -774,6 +774,9 @@ fn bad_training_is_one_line_and_leaves_nothing() {
     arguments.push("--overwrite");
     assert_success(&armilla(&arguments));
     assert!(folder.path().join("model.json").exists());
+    // A finished training.
+    arguments.pop();
+    assert!(error_line(&arguments).contains("finished"));
 }
 
 /// As [`error_line`], for a command that may have reported progress before.

@@ -10,10 +10,15 @@ fuzz_target!(|bytes: &[u8]| {
         let Ok(file) = Hdf5File::open(path) else { return };
         let _ = file.groups();
         for info in file.datasets().unwrap_or_default() {
-            let Ok(dataset) = file.dataset(&info.path) else { continue };
+            let Ok(dataset) = file.dataset(&info.path) else {
+                continue;
+            };
             let rows = dataset.rows();
             let _ = dataset.read_rows::<f32>(rows.saturating_sub(2)..rows);
-            let values = dataset.shape().iter().try_fold(1_usize, |n, &side| n.checked_mul(side));
+            let values = dataset
+                .shape()
+                .iter()
+                .try_fold(1_usize, |n, &side| n.checked_mul(side));
             if values.is_some_and(|n| n <= FEW_VALUES) {
                 let _ = dataset.read::<f64>();
             }

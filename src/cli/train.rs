@@ -197,7 +197,7 @@ impl Train {
         Ok(())
     }
 
-    /// Somebody else's folder is not written into, and a training that was not finished is not lost.
+    /// Somebody else's folder is not written into, and no training is lost.
     fn check_out(&self) -> Result<()> {
         let whole = self.out.join(MODEL_FILE).exists();
         let made = match steps_made(&self.out) {
@@ -210,8 +210,14 @@ impl Train {
                 self.out.display()
             ));
         }
-        if whole || self.overwrite || (self.resume && made.is_some()) {
+        if self.overwrite || (self.resume && (whole || made.is_some())) {
             return Ok(());
+        }
+        if whole {
+            return Err(Error::file(
+                &self.out,
+                "the folder holds a finished training; name another, or add --overwrite to lose it",
+            ));
         }
         if let Some(step) = made {
             return Err(Error::file(

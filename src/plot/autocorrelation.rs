@@ -30,10 +30,10 @@ const LAGS: (usize, usize) = (20, 500);
 /// use armilla::plot::autocorrelation;
 /// use armilla::samplers::prelude::*;
 ///
-/// model! { struct Model { y: f64 } mu ~ Normal(0, 5); y ~ Normal(mu, 1); }
+/// model! { struct Mean { y: f64 } mu ~ Normal(0, 5); y ~ Normal(mu, 1); }
 /// let folder = tempfile::tempdir().unwrap();
 /// let options = RunOptions { draws: 50, warmup: 50, ..RunOptions::default() };
-/// let run = Hmc::default().sample(&Model { y: 1.0 }.posterior()?, &options)?;
+/// let run = Hmc::default().sample(&Mean { y: 1.0 }.posterior()?, &options)?;
 /// autocorrelation(&run, "One measurement", folder.path().join("autocorrelation.png"))?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -33,10 +33,10 @@ pub(super) const TWO_SIDED_95: f64 = 1.96;
 /// use armilla::plot::rank;
 /// use armilla::samplers::prelude::*;
 ///
-/// model! { struct Model { y: f64 } mu ~ Normal(0, 5); y ~ Normal(mu, 1); }
+/// model! { struct Mean { y: f64 } mu ~ Normal(0, 5); y ~ Normal(mu, 1); }
 /// let folder = tempfile::tempdir().unwrap();
 /// let options = RunOptions { draws: 50, warmup: 50, ..RunOptions::default() };
-/// let run = Hmc::default().sample(&Model { y: 1.0 }.posterior()?, &options)?;
+/// let run = Hmc::default().sample(&Mean { y: 1.0 }.posterior()?, &options)?;
 /// rank(&run, "One measurement", folder.path().join("rank.png"))?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

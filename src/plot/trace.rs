@@ -34,9 +34,9 @@ const STRETCHES: usize = 500;
 /// use armilla::plot::trace;
 /// use armilla::samplers::prelude::*;
 ///
-/// model! { struct Model { y: f64 } mu ~ Normal(0, 5); y ~ Normal(mu, 1); }
+/// model! { struct Mean { y: f64 } mu ~ Normal(0, 5); y ~ Normal(mu, 1); }
 /// let folder = tempfile::tempdir().unwrap();
-/// let posterior = Model { y: 1.0 }.posterior()?;
+/// let posterior = Mean { y: 1.0 }.posterior()?;
 /// let options = RunOptions { draws: 50, warmup: 50, ..RunOptions::default() };
 /// let run = Hmc::default().sample(&posterior, &options)?;
 /// trace(&run, "One measurement", folder.path().join("trace.png"))?;

@@ -20,8 +20,8 @@ use crate::{
     device::Device,
     error::{ModelError, Result},
     gram::Quadratic,
-    train::{Learner, Session, Trainer, Training},
-    velocity::{VelocityBasis, VelocityNetwork},
+    train::{Batch, Learner, Session, Trainer, Training},
+    velocity::{VelocityBasis, VelocityNetwork, rows_at_once},
     weights::Weights,
 };
 use batch::{Drawing, FlowBatch};
@@ -222,15 +222,18 @@ impl<D: Device> Learner for Flow<'_, D> {
         let times = &network.config().times;
         let mut loss = 0.0;
         for chunk in picks.chunks(64) {
-            let batch = self.validation.draw(chunk, &mut stream)?;
-            let c = batch.coefficients(network);
-            let basis = network.basis(batch.x, &batch.times)?;
-            let forms = Quadratic::rows(&basis, &batch.u, network.field_len());
-            let rows = c.chunks_exact(network.coefficients.mlp.outputs());
-            for ((form, c), time) in forms.iter().zip(rows).zip(&batch.times) {
-                // ½ sigmoid(λ) over the density that λ was drawn from: an estimate of the bound's integral.
-                let weight = 0.5 * ((1.0 - time.t) / time.scale).powi(2) / times.density(time.log_snr);
-                loss += weight * form.value(c);
+            let drawn = self.validation.draw(chunk, &mut stream)?;
+            for first in (0..chunk.len()).step_by(rows_at_once(network)) {
+                let batch = drawn.part(first..(first + rows_at_once(network)).min(chunk.len()));
+                let c = batch.coefficients(network);
+                let basis = network.basis(batch.x, &batch.times)?;
+                let forms = Quadratic::rows(&basis, &batch.u, network.field_len());
+                let rows = c.chunks_exact(network.coefficients.mlp.outputs());
+                for ((form, c), time) in forms.iter().zip(rows).zip(&batch.times) {
+                    // ½ sigmoid(λ) over the density that λ was drawn from: an estimate of the bound's integral.
+                    let weight = 0.5 * ((1.0 - time.t) / time.scale).powi(2) / times.density(time.log_snr);
+                    loss += weight * form.value(c);
+                }
             }
         }
         Ok(loss / (fields * network.field_len()) as f64)
