@@ -1,12 +1,13 @@
 //! Measure the spectra and pixel distributions of files of fields, and compare them.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::data::Scheme;
 use crate::data::hdf5::{Hdf5Dataset, Hdf5File};
+use crate::data::{FieldFile, MapPaths, NpyFile, Scheme};
 use crate::stats::{PixelDistribution, ReducedChiSquared, SpectrumEstimator, reduced_chi_squared};
 use crate::{Error, Result};
 
@@ -76,9 +77,40 @@ pub struct Comparison {
     pub chi_squared: Option<ReducedChiSquared>,
 }
 
+/// Numbers in a file, in rows.
+enum Data {
+    Hdf5(Hdf5Dataset),
+    Npy(NpyFile),
+}
+
+impl Data {
+    fn shape(&self) -> &[usize] {
+        match self {
+            Self::Hdf5(data) => data.shape(),
+            Self::Npy(file) => file.shape(),
+        }
+    }
+
+    fn read_rows(&self, rows: Range<usize>) -> Result<Vec<f64>> {
+        match self {
+            Self::Hdf5(data) => data.read_rows(rows),
+            Self::Npy(file) => file.read_rows(rows),
+        }
+    }
+
+    fn error(&self, what: impl std::fmt::Display) -> Error {
+        match self {
+            Self::Hdf5(data) => data.error(what),
+            Self::Npy(file) => file.error(what),
+        }
+    }
+}
+
 /// An open dataset of fields.
 struct Fields {
-    data: Hdf5Dataset,
+    data: Data,
+    /// Its name; empty where the file is an array.
+    dataset: String,
     count: usize,
     size: usize,
     dimension: usize,
@@ -87,12 +119,16 @@ struct Fields {
 
 impl Fields {
     fn open(path: &Path, settings: &SpectraSettings) -> Result<Self> {
-        let file = Hdf5File::open(path)?;
-        let name = match &settings.dataset {
-            Some(name) => name.clone(),
-            None => choose(&file)?,
+        let (data, dataset) = if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npy")) {
+            (Data::Npy(NpyFile::open(path)?), String::new())
+        } else {
+            let file = Hdf5File::open(path)?;
+            let name = match &settings.dataset {
+                Some(name) => name.clone(),
+                None => choose(&file)?,
+            };
+            (Data::Hdf5(file.dataset(&name)?), name)
         };
-        let data = file.dataset(&name)?;
         let (count, size, dimension) = match *data.shape() {
             [n, m] if n == m => (1, n, 2),
             [count, n, m] if n == m => (count, n, 2),
@@ -110,12 +146,26 @@ impl Fields {
                 data.shape()
             )));
         }
-        let stored = data.info().attributes.get("box_size").and_then(|a| a.as_f64());
-        let Some(box_size) = settings.box_size.or(stored) else {
+        let stored = || -> Option<f64> {
+            if let Data::Hdf5(data) = &data
+                && let Some(stored) = data.info().attributes.get("box_size")
+            {
+                return stored.as_f64();
+            }
+            // The name of a CAMELS file tells it.
+            Some(
+                FieldFile::open(path, &MapPaths::default())
+                    .ok()?
+                    .origin()?
+                    .box_size,
+            )
+        };
+        let Some(box_size) = settings.box_size.or_else(stored) else {
             return Err(data.error("it does not say how wide the box is; give --box LENGTH in Mpc/h"));
         };
         Ok(Self {
             data,
+            dataset,
             count,
             size,
             dimension,
@@ -134,7 +184,7 @@ impl Fields {
 
     fn read(&self, first: usize) -> Result<Vec<f64>> {
         if self.data.shape().len() == 2 {
-            return self.data.read();
+            return self.data.read_rows(0..self.size);
         }
         self.data.read_rows(first..(first + self.step()).min(self.count))
     }
@@ -263,7 +313,7 @@ pub fn spectra(
     };
     Ok(FieldSpectra {
         file: path.to_owned(),
-        dataset: fields.data.info().path.clone(),
+        dataset: fields.dataset.clone(),
         fields: fields.count,
         dimension: fields.dimension,
         size: fields.size,
