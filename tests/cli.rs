@@ -693,8 +693,9 @@ fn gaussian_fields_train_without_a_logarithm() {
     let flow = TrainedFlow::load(&run).unwrap();
     assert!(!flow.card().transform.takes_log());
     assert_eq!(flow.generate(&[0.3, 0.8], 2, 1).unwrap().len(), 2 * 64);
-    // A run folder may be trained anew.
-    assert_success(&armilla(&train));
+    // A finished training is lost only to those who say so.
+    assert!(error_line_at_the_end(&train).contains("finished"));
+    assert_success(&armilla(&[&train[..], &["--overwrite"]].concat()));
 }
 
 #[test]

@@ -47,7 +47,7 @@ pub(super) struct Train {
     /// Go on with the training in the run folder that was interrupted or killed.
     #[arg(long, conflicts_with = "overwrite")]
     resume: bool,
-    /// Write into a folder that holds other files.
+    /// Write into a folder that holds other files, or another training.
     #[arg(long)]
     overwrite: bool,
     /// Print the result as one JSON object.
