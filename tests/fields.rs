@@ -547,7 +547,7 @@ fn spectrum_prints_a_table_and_draws_a_picture() {
 fn projections_know_their_snapshots() {
     let folder = tempfile::tempdir().unwrap();
     old_snapshot(&folder.path().join("LH_3"), 1, |_, _| ());
-    let (simulations, table) = find_simulations(&[folder.path().join("LH_3/snap_033.hdf5")]).unwrap();
+    let (simulations, table) = find_simulations(&[folder.path().join("LH_3/snap_033.hdf5")], None).unwrap();
     assert_eq!((simulations[0].name.as_str(), table), ("LH_3", None));
     let settings = ProjectSettings {
         size: 4,

@@ -77,8 +77,7 @@ struct Written<'a> {
 impl Project {
     pub(super) fn run(&self, out: &mut dyn Write) -> Result<()> {
         let start = Instant::now();
-        let (simulations, found) = find_simulations(&self.inputs)?;
-        let table = self.params.as_deref().or(found.as_deref());
+        let (simulations, table) = find_simulations(&self.inputs, self.params.as_deref())?;
         let axes = if self.axis.is_empty() {
             Axis::ALL.to_vec()
         } else {
@@ -94,7 +93,7 @@ impl Project {
             counts: self.counts,
         };
         let bar = progress::bar(simulations.len() as u64, "projecting", true);
-        let projection = project(&simulations, table, &settings, &|_| bar.inc(1));
+        let projection = project(&simulations, table.as_deref(), &settings, &|_| bar.inc(1));
         bar.finish_and_clear();
         let projection = projection?;
         projection.write(&self.out)?;

@@ -21,6 +21,22 @@ pub(crate) struct Parameters {
     pub(crate) place: String,
 }
 
+impl Parameters {
+    /// Keeps one row of each simulation where every row is repeated for each of its maps: else maps of one simulation
+    /// would come into several parts of a set.
+    fn once_each(mut self) -> Self {
+        let width = self.names.len().max(1);
+        let rows: Vec<&[f64]> = self.values.chunks_exact(width).collect();
+        let run = rows.iter().take_while(|row| **row == rows[0]).count();
+        let alike = |rows: &[&[f64]]| rows.iter().all(|row| *row == rows[0]);
+        // Rows that are all the same are a set at one point.
+        if run > 1 && run < rows.len() && rows.len().is_multiple_of(run) && rows.chunks(run).all(alike) {
+            self.values = rows.iter().step_by(run).flat_map(|row| row.to_vec()).collect();
+        }
+        self
+    }
+}
+
 impl FieldFile {
     /// The parameters of the simulations; nothing where none are named or found.
     ///
@@ -47,6 +63,7 @@ impl FieldFile {
                 None => return Ok(None),
             },
         };
+        let parameters = parameters.once_each();
         self.check_rows(&parameters)?;
         Ok(Some(parameters))
     }
@@ -120,7 +137,8 @@ impl FieldFile {
         if let Some(count) = self.name.as_ref().and_then(CamelsName::parameters_that_matter) {
             table = table.first(count);
         }
-        let bounds = ranges_beside(path, table.names());
+        let suite = self.name.as_ref().map(|name| name.suite.as_str());
+        let bounds = ranges_beside(path, suite, table.names());
         Ok(Parameters {
             names: table.names().to_vec(),
             values: table.values().to_vec(),
@@ -180,7 +198,7 @@ fn of_dataset(file: &Hdf5File, name: &str) -> Result<Parameters> {
 }
 
 /// The ranges in the `Info_*` file of CAMELS beside a table, if there is one for all of `names`.
-fn ranges_beside(table: &Path, names: &[String]) -> Option<(UnitBox, Vec<bool>)> {
+fn ranges_beside(table: &Path, suite: Option<&str>, names: &[String]) -> Option<(UnitBox, Vec<bool>)> {
     let folder = match table.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -194,6 +212,21 @@ fn ranges_beside(table: &Path, names: &[String]) -> Option<(UnitBox, Vec<bool>)>
             name.starts_with("Info_") && name.ends_with(".txt")
         })
         .collect();
+    // Suites have ranges of their own: that of the maps, else the only one there is.
+    let of_suite = |path: &PathBuf| {
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        suite
+            .is_some_and(|suite| name.contains(&format!("_{suite}_")) || name.contains(&format!("_{suite}.")))
+    };
+    if files.iter().any(of_suite) {
+        files.retain(of_suite);
+    } else if files.len() > 1 {
+        return None;
+    }
     // A folder lists its files in any order.
     files.sort();
     files.iter().find_map(|file| {

@@ -71,7 +71,7 @@ impl Observation {
         let mut before = 0;
         for known in &card.data.files {
             if known.name == observation.file && known.simulations == simulations {
-                observation.trained_on = card.simulations()?.train.contains(&(before + simulation));
+                observation.trained_on |= card.simulations()?.train.contains(&(before + simulation));
             }
             before += known.simulations;
         }

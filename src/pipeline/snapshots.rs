@@ -152,19 +152,32 @@ pub struct Projection {
     settings: ProjectSettings,
 }
 
-/// The simulations of `inputs`: snapshots, and folders with a snapshot in each of their folders; and the table of
-/// parameters in the first such folder, if there is one.
+/// The simulations of `inputs`: snapshots, and folders with a snapshot in each of their folders; and their table of
+/// parameters: `params`, else the one in the only such folder, if there is one.
 ///
 /// # Errors
 ///
-/// Nothing named, or a folder without snapshots.
-pub fn find_simulations(inputs: &[PathBuf]) -> Result<(Vec<SimulationFolder>, Option<PathBuf>)> {
-    let (mut simulations, mut table) = (Vec::new(), None);
+/// Nothing named, a folder without snapshots, or tables in one of several folders.
+pub fn find_simulations(
+    inputs: &[PathBuf],
+    params: Option<&Path>,
+) -> Result<(Vec<SimulationFolder>, Option<PathBuf>)> {
+    let (mut simulations, mut table) = (Vec::new(), params.map(Path::to_owned));
     for input in inputs {
         if input.is_dir() && Snapshot::open(input).is_err() {
             simulations.extend(simulation_folders(input)?);
-            if table.is_none() {
-                table = find_table(input)?;
+            if params.is_none()
+                && let Some(found) = find_table(input)?
+            {
+                // Simulations of other folders may have the same names, and other parameters.
+                if inputs.len() > 1 {
+                    return Err(Error::file(
+                        &found,
+                        "it holds the parameters of one of several folders; name a table for all with --params, or project \
+                         them one by one",
+                    ));
+                }
+                table = Some(found);
             }
         } else {
             let folder = if input.is_dir() {

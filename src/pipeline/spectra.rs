@@ -79,7 +79,7 @@ pub struct Comparison {
 
 /// Numbers in a file, in rows.
 enum Data {
-    Hdf5(Hdf5Dataset),
+    Hdf5(Box<Hdf5Dataset>),
     Npy(NpyFile),
 }
 
@@ -127,7 +127,7 @@ impl Fields {
                 Some(name) => name.clone(),
                 None => choose(&file)?,
             };
-            (Data::Hdf5(file.dataset(&name)?), name)
+            (Data::Hdf5(Box::new(file.dataset(&name)?)), name)
         };
         let (count, size, dimension) = match *data.shape() {
             [n, m] if n == m => (1, n, 2),

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::parameters::label;
-use super::{camels_names, read_text};
+use super::{camels_names, camels_range, read_text};
 use crate::suggest::closest;
 use crate::{Error, Result};
 
@@ -39,7 +39,7 @@ impl ParameterTable {
     /// A table from text: columns between spaces, a row for each simulation, as `params_*.txt` and `CosmoAstroSeed_*.txt`
     /// of CAMELS have it.
     ///
-    /// A first line that begins with `#` and names every column is the header. A column of words names the
+    /// The last line that begins with `#`, stands before the rows and names every column is the header. A column of words names the
     /// simulations, and one called `seed` is left out, as is the last of seven columns without a header. Without names, two
     /// or six parameters are those of CAMELS in its order.
     ///
@@ -48,15 +48,15 @@ impl ParameterTable {
     /// No rows, rows of different lengths, and values that are no finite numbers; the message names the line.
     pub fn parse(text: &str) -> Result<Self> {
         let fail = |what: String| Err(Error::Invalid(what));
-        let mut header: Option<Vec<&str>> = None;
+        let mut headers: Vec<Vec<&str>> = Vec::new();
         let mut values = Vec::new();
         let mut simulations = Vec::new();
         let mut columns = None;
         let mut rows = 0;
         for (number, line) in text.lines().enumerate().map(|(i, line)| (i + 1, line.trim())) {
             if let Some(comment) = line.strip_prefix('#') {
-                if header.is_none() && columns.is_none() {
-                    header = Some(comment.split_whitespace().collect());
+                if columns.is_none() {
+                    headers.push(comment.split_whitespace().collect());
                 }
                 continue;
             }
@@ -92,9 +92,23 @@ impl ParameterTable {
         if numbers == 0 {
             return fail("it is no table of numbers".into());
         }
-        let header = header.filter(|header| header.len() == columns);
-        let names: Vec<String> = match &header {
-            Some(header) => header[usize::from(named)..]
+        // The last line that names every column, or every number where rows begin with a name.
+        let fits = |header: &&Vec<&str>| header.len() == columns || header.len() == numbers;
+        let header = headers.iter().rev().find(fits);
+        let is_parameter = |word: &&str| camels_range(label(word)).is_some();
+        if header.is_none()
+            && let Some(told) = headers
+                .iter()
+                .find(|header| header.iter().filter(|w| is_parameter(w)).count() > 1)
+        {
+            return fail(format!(
+                "the line `#{}` names {} columns, the rows have {columns}",
+                shown(&told.join(" ")),
+                told.len()
+            ));
+        }
+        let names: Vec<String> = match header {
+            Some(header) => header[header.len() - numbers..]
                 .iter()
                 .map(|name| label(name).to_owned())
                 .collect(),
@@ -205,6 +219,13 @@ mod tests {
         let named = ParameterTable::parse("# Omega0 sigma8 extra\n0.1 0.8 3").unwrap();
         assert_eq!(named.names(), ["Omega_m", "sigma_8", "extra"]);
         assert_eq!(named.first(2).values(), [0.1, 0.8]);
+        // The last line that fits is the header, and one that names parameters must fit.
+        let swapped = "# LH set\n# sigma_8 Omega_m\nLH_0 0.8 0.3\n";
+        assert_eq!(
+            ParameterTable::parse(swapped).unwrap().names(),
+            ["sigma_8", "Omega_m"]
+        );
+        assert!(ParameterTable::parse("# Omega_m sigma_8 A_SN1\n0.3 0.8\n").is_err());
         // A remark is no header.
         let remark = ParameterTable::parse("# made by hand\n0.1 0.8\n# more\n0.2 0.9").unwrap();
         assert_eq!((remark.names(), remark.rows()), (&camels_names(2)[..], 2));

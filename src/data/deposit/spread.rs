@@ -45,8 +45,8 @@ impl Mesh {
             return u;
         }
         let u = u - n * (u / n).floor();
-        // Just below zero rounds up to N.
-        if u < n { u } else { 0.0 }
+        // Just below zero rounds up to N, and far away rounding is larger than cells.
+        if u >= 0.0 && u < n { u } else { 0.0 }
     }
 
     /// Tells each band that a particle in row `u` of a slab has nodes in, once.

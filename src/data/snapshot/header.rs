@@ -156,11 +156,21 @@ impl FileHeader {
                 "its header says that the snapshot has {files} files"
             )));
         }
+        // Sums of them, and three coordinates of each, are counted.
+        const MOST: f64 = (1_u64 << 52) as f64;
+        let total = |i: usize| high[i] * 2f64.powi(32) + low[i];
+        if let Some(i) = (0..6).find(|&i| !(0.0..MOST).contains(&total(i)) || !(0.0..MOST).contains(&here[i]))
+        {
+            return Err(fail(format!(
+                "its header says that it has {} particles of type {i}",
+                total(i)
+            )));
+        }
         Ok(Self {
             header: Header {
                 box_size,
                 masses: needed("MassTable")?.map(|mass| mass * MASS_UNIT),
-                counts: std::array::from_fn(|i| low[i] as u64 + ((high[i] as u64) << 32)),
+                counts: std::array::from_fn(|i| total(i) as u64),
                 redshift: get("Redshift").unwrap_or(0.0),
                 omega_m: get("Omega0"),
                 omega_lambda: get("OmegaLambda"),
