@@ -71,6 +71,7 @@ impl FieldFile {
                 Some(name) => file.dataset(name)?,
                 None => file.dataset(&find_maps(&file)?)?,
             };
+            maps.check_size()?;
             let attributes = &maps.info().attributes;
             let unit = attributes.get("unit").or_else(|| attributes.get("units"));
             let unit = unit.and_then(|u| u.as_text()).map(str::to_owned);

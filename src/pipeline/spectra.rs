@@ -127,7 +127,9 @@ impl Fields {
                 Some(name) => name.clone(),
                 None => choose(&file)?,
             };
-            (Data::Hdf5(Box::new(file.dataset(&name)?)), name)
+            let data = file.dataset(&name)?;
+            data.check_size()?;
+            (Data::Hdf5(Box::new(data)), name)
         };
         let (count, size, dimension) = match *data.shape() {
             [n, m] if n == m => (1, n, 2),

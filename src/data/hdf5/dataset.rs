@@ -220,6 +220,11 @@ impl Hdf5Dataset {
         inner.fold(rows, |product, &n| product.saturating_mul(n))
     }
 
+    /// Whether a file of this size can hold numbers of this shape: asked before anything is made for them.
+    pub(crate) fn check_size(&self) -> Result<()> {
+        self.check_rows(&(0..self.rows()))
+    }
+
     fn check_rows(&self, range: &Range<usize>) -> Result<()> {
         if range.end > self.rows() || range.start > range.end {
             return Err(self.error(no_such_rows(range, self.rows())));
