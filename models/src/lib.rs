@@ -16,6 +16,7 @@ pub mod nets;
 pub mod ops;
 pub mod parameter;
 pub mod path;
+pub mod predictor;
 pub mod signal;
 pub mod train;
 pub mod velocity;

@@ -185,6 +185,9 @@ impl<D: Device> Conditioned<D> for Network<D> {
     fn time_features(&self, times: &[f64]) -> Result<Vec<f32>> {
         each!(self, n => n.time_features(times))
     }
+    fn time_scale(&self) -> f64 {
+        each!(self, n => n.time_scale())
+    }
     fn pass<S: Signal<D>>(&self, x: S, time: S, condition: Option<S>) -> Result<S> {
         each!(self, n => n.pass(x, time, condition))
     }

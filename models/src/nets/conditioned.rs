@@ -30,6 +30,12 @@ pub trait Conditioned<D: Device>: Module<D> {
     /// `Invalid` where the number of features makes no sense.
     fn time_features(&self, times: &[f64]) -> Result<Vec<f32>>;
 
+    /// What times from 0 to 1 are multiplied by before [`time_features`](Self::time_features) sees them: embeddings are
+    /// made for a thousand steps.
+    fn time_scale(&self) -> f64 {
+        1000.0
+    }
+
     /// The network itself, from features of the time on.
     ///
     /// # Errors

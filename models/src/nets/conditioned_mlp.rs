@@ -127,6 +127,10 @@ impl<D: Device> Conditioned<D> for ConditionedMlp<D> {
         Ok(times.iter().map(|t| *t as f32).collect())
     }
 
+    fn time_scale(&self) -> f64 {
+        1.0
+    }
+
     fn pass<S: Signal<D>>(&self, x: S, time: S, condition: Option<S>) -> Result<S> {
         let mut h = x.concat(time)?;
         if let Some(condition) = condition {

@@ -1,0 +1,193 @@
+//! Let a network that was trained along a path predict.
+
+use super::{DifferentiablePredictor, Predictor};
+use crate::{
+    device::Device,
+    error::{ModelError, Result},
+    field::Field,
+    nets::Conditioned,
+    ops::conv::geometry::Extent,
+    path::{Path, Target},
+    signal::Dual,
+};
+
+/// At most so many numbers of examples go through a network at once.
+const AT_ONCE: usize = 1 << 18;
+
+/// A network, what it was trained for, and the condition that it is asked under.
+///
+/// A network that was also trained without conditions takes one number more than a condition has: it is 1, and the rest
+/// 0, where there is none. The first layer's weights of that number are then a learned null embedding, and zeros stay a
+/// valid condition. With guidance `w` the prediction is `(1 + w) p(x | c) − w p(x)` (Ho & Salimans 2022, arXiv
+/// 2207.12598): 0 is the conditional model itself.
+#[derive(Debug, Clone)]
+pub struct NetworkPredictor<'a, D: Device, N> {
+    network: &'a N,
+    device: D,
+    extent: Extent,
+    path: Path,
+    target: Target,
+    condition: Vec<f32>,
+    guidance: f64,
+}
+
+impl<'a, D: Device, N: Conditioned<D>> NetworkPredictor<'a, D, N> {
+    /// `network` for fields of `extent`, trained to predict `target` on `path`; without a condition.
+    ///
+    /// # Errors
+    /// `Shape` where fields of this extent cannot pass.
+    pub fn new(network: &'a N, device: &D, extent: Extent, path: Path, target: Target) -> Result<Self> {
+        network.check_extent(extent)?;
+        let mut condition = vec![0.0; network.condition_len()];
+        if let Some(null) = condition.last_mut() {
+            *null = 1.0;
+        }
+        Ok(Self {
+            network,
+            device: device.clone(),
+            extent,
+            path,
+            target,
+            condition,
+            guidance: 0.0,
+        })
+    }
+
+    /// The same, given `condition`, as it was in training. A network with a number for the null takes it without.
+    ///
+    /// # Errors
+    /// `Shape` where the network takes conditions of another length.
+    pub fn given(mut self, condition: &[f64]) -> Result<Self> {
+        let (takes, given) = (self.network.condition_len(), condition.len());
+        if given != takes && given + 1 != takes {
+            let what = format!("a condition of {given} numbers, where the network takes {takes}");
+            return Err(ModelError::shape("predictor", what));
+        }
+        self.condition = condition.iter().map(|c| *c as f32).collect();
+        self.condition.resize(takes, 0.0);
+        Ok(self)
+    }
+
+    /// The same, guided by `w`.
+    ///
+    /// Only for networks that were also trained without conditions.
+    pub fn guided(mut self, w: f64) -> Self {
+        self.guidance = w;
+        self
+    }
+
+    /// Rows, in parts that fit the memory, through `pass`.
+    fn in_parts(
+        &self,
+        x: &[f64],
+        dx: Option<&[f64]>,
+        pass: impl Fn(Field<D>, Option<Field<D>>, usize) -> Result<[Vec<f32>; 2]>,
+    ) -> Result<[Vec<f64>; 2]> {
+        let n = self.numbers();
+        if n == 0 || !x.len().is_multiple_of(n) || dx.is_some_and(|dx| dx.len() != x.len()) {
+            let what = format!("{} numbers do not make rows of {n}", x.len());
+            return Err(ModelError::shape("predictor", what));
+        }
+        let step = n * (AT_ONCE / n).max(1);
+        let mut all = [Vec::with_capacity(x.len()), Vec::new()];
+        for first in (0..x.len()).step_by(step) {
+            let here = first..(first + step).min(x.len());
+            let rows = here.len() / n;
+            let field = |x: &[f64]| {
+                let values = x[here.clone()].iter().map(|x| *x as f32).collect();
+                Field::new(&self.device, values, rows, self.network.channels(), self.extent)
+            };
+            let parts = pass(field(x)?, dx.map(field).transpose()?, rows)?;
+            for (all, part) in all.iter_mut().zip(parts) {
+                all.extend(part.into_iter().map(f64::from));
+            }
+        }
+        Ok(all)
+    }
+
+    fn condition(&self, condition: &[f32], rows: usize) -> Result<Option<Field<D>>> {
+        if condition.is_empty() {
+            return Ok(None);
+        }
+        Field::rows(&self.device, condition.repeat(rows), rows).map(Some)
+    }
+
+    /// The condition and, where guided, the null, each with its weight.
+    fn parts(&self) -> Vec<(f32, Vec<f32>)> {
+        let mut parts = vec![(1.0 + self.guidance as f32, self.condition.clone())];
+        if self.guidance != 0.0 && !self.condition.is_empty() {
+            let mut null = vec![0.0; self.condition.len()];
+            null[self.condition.len() - 1] = 1.0;
+            parts.push((-self.guidance as f32, null));
+        } else {
+            parts[0].0 = 1.0;
+        }
+        parts
+    }
+}
+
+/// The time that a network is told: for chains the index of the level that they are trained with, from 0 on.
+pub(crate) fn network_time(path: &Path, scale: f64, t: f64) -> f64 {
+    match path {
+        Path::Chain(chain) => scale / 1000.0 * (chain.steps() as f64 * t - 1.0),
+        _ => scale * t,
+    }
+}
+
+impl<D: Device, N: Conditioned<D>> Predictor for NetworkPredictor<'_, D, N> {
+    fn numbers(&self) -> usize {
+        self.network.channels() * self.extent.iter().product::<usize>()
+    }
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn target(&self) -> Target {
+        self.target
+    }
+
+    fn predict(&self, x: &[f64], t: f64) -> Result<Vec<f64>> {
+        let time = network_time(&self.path, self.network.time_scale(), t);
+        let [values, _] = self.in_parts(x, None, |x, _, rows| {
+            let mut sum: Vec<f32> = Vec::new();
+            for (weight, condition) in self.parts() {
+                let condition = self.condition(&condition, rows)?;
+                let mut part = self
+                    .network
+                    .forward(x.clone(), &vec![time; rows], condition)?
+                    .to_vec();
+                part.iter_mut().for_each(|p| *p *= weight);
+                match sum.is_empty() {
+                    true => sum = part,
+                    false => sum.iter_mut().zip(part).for_each(|(s, p)| *s += p),
+                }
+            }
+            Ok([sum, Vec::new()])
+        })?;
+        Ok(values)
+    }
+}
+
+impl<D: Device, N: Conditioned<D>> DifferentiablePredictor for NetworkPredictor<'_, D, N> {
+    fn predict_along(&self, x: &[f64], dx: &[f64], t: f64) -> Result<[Vec<f64>; 2]> {
+        let time = network_time(&self.path, self.network.time_scale(), t);
+        self.in_parts(x, Some(dx), |x, dx, rows| {
+            let mut sums = [Vec::new(), Vec::new()];
+            for (weight, condition) in self.parts() {
+                let condition = self.condition(&condition, rows)?.map(Dual::unmoved).transpose()?;
+                // There is a direction: it was given above.
+                let dx = dx.clone().unwrap_or_else(|| x.clone());
+                let both = self
+                    .network
+                    .forward(Dual::new(x.clone(), dx)?, &vec![time; rows], condition)?;
+                let (value, tangent) = both.into_parts();
+                for (sum, part) in sums.iter_mut().zip([value.to_vec(), tangent.to_vec()]) {
+                    sum.resize(part.len(), 0.0);
+                    sum.iter_mut().zip(part).for_each(|(s, p)| *s += weight * p);
+                }
+            }
+            Ok(sums)
+        })
+    }
+}
