@@ -18,7 +18,10 @@ use crate::{
     ops::{self, conv::geometry::Padding},
     parameter::Module,
     path::{Time, TimeDistribution},
-    train::{Batch, Source},
+    train::{
+        Batch, Source,
+        symmetry::{moved, symmetry},
+    },
     velocity::{VelocityBasis, VelocityNetwork},
 };
 
@@ -176,43 +179,5 @@ impl FlowBatch {
                 .map(|g| g.into_iter().map(|g| g as f32).collect()),
         );
         Ok((loss, all))
-    }
-}
-
-/// A random symmetry of a square: transposition, two mirrors, and two shifts if it is periodic.
-fn symmetry(side: usize, periodic: bool, stream: &mut Stream) -> [usize; 5] {
-    let shifts = if periodic { side } else { 1 };
-    [2, 2, 2, shifts, shifts].map(|n| stream.random_range(0..n))
-}
-
-/// Where the pixel of the moved field comes from.
-fn moved(pixel: usize, side: usize, [transpose, mirror_y, mirror_x, shift_y, shift_x]: [usize; 5]) -> usize {
-    let (mut y, mut x) = (pixel / side, pixel % side);
-    if transpose == 1 {
-        (y, x) = (x, y);
-    }
-    if mirror_y == 1 {
-        y = side - 1 - y;
-    }
-    if mirror_x == 1 {
-        x = side - 1 - x;
-    }
-    (y + shift_y) % side * side + (x + shift_x) % side
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use armilla_samplers::rng::{Purpose, stream};
-
-    #[test]
-    fn symmetries_move_every_pixel_somewhere() {
-        let mut stream = stream(1, Purpose::Training, 0);
-        for _ in 0..20 {
-            let place = symmetry(6, true, &mut stream);
-            let mut seen: Vec<usize> = (0..36).map(|p| moved(p, 6, place)).collect();
-            seen.sort();
-            assert_eq!(seen, (0..36).collect::<Vec<_>>());
-        }
     }
 }

@@ -11,6 +11,7 @@ mod batch;
 mod generate;
 mod refine;
 
+pub use crate::train::{Examples, Fields};
 pub use generate::generate;
 
 use armilla_samplers::rng::{Purpose, stream};
@@ -28,41 +29,6 @@ use batch::{Drawing, FlowBatch};
 
 /// Larger counts are mistakes: a training of a million steps takes weeks.
 const MOST: usize = 1_000_000;
-
-/// Fields that are in memory, or are read when a batch needs them.
-pub trait Fields: Sync {
-    /// The numbers of all fields together.
-    fn numbers(&self) -> usize;
-
-    /// The fields `picks`, of `len` numbers each, one after the other.
-    ///
-    /// # Errors
-    /// A field that cannot be read.
-    fn read(&self, picks: &[usize], len: usize) -> Result<Vec<f32>>;
-}
-
-impl Fields for Vec<f32> {
-    fn numbers(&self) -> usize {
-        self.len()
-    }
-
-    fn read(&self, picks: &[usize], len: usize) -> Result<Vec<f32>> {
-        let mut fields = Vec::with_capacity(picks.len() * len);
-        for pick in picks {
-            fields.extend_from_slice(&self[pick * len..(pick + 1) * len]);
-        }
-        Ok(fields)
-    }
-}
-
-/// Fields of unit variance and their parameters.
-#[derive(Clone, Copy)]
-pub struct Examples<'a> {
-    /// The fields.
-    pub fields: &'a dyn Fields,
-    /// One parameter vector in physical units for each field.
-    pub parameters: &'a [f64],
-}
 
 /// What is peculiar to this training; the rest is said by a [`Trainer`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

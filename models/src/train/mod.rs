@@ -62,17 +62,20 @@
 
 pub mod adam;
 mod batches;
+mod examples;
 mod learner;
 mod run;
 mod schedule;
 mod settings;
 mod state;
+pub(crate) mod symmetry;
 #[cfg(test)]
 mod tests;
 
 pub use adam::Adam;
 pub(crate) use batches::Order;
 pub use batches::{Batch, Source};
+pub use examples::{Examples, Fields};
 pub use learner::Learner;
 pub use run::{Session, Training};
 pub(crate) use schedule::cosine_rate;
