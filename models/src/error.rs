@@ -27,6 +27,9 @@ pub enum ModelError {
         /// What is wrong with it, and what to do.
         what: String,
     },
+    /// A differential equation that cannot be solved; the text says where it stopped and what to change.
+    #[error("solver: {0}")]
+    Solver(String),
     /// The device failed: out of memory, for one.
     #[error("device: {0}")]
     Device(String),

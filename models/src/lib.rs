@@ -13,6 +13,7 @@ mod gram;
 pub mod layers;
 pub mod likelihoods;
 pub mod nets;
+pub mod ode;
 pub mod ops;
 pub mod parameter;
 pub mod path;
