@@ -9,6 +9,7 @@ pub mod device;
 pub mod error;
 pub mod field;
 pub mod flow_matching;
+pub mod generate;
 mod gram;
 pub mod layers;
 pub mod likelihoods;
