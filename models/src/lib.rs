@@ -13,6 +13,7 @@ pub mod generate;
 mod gram;
 pub mod layers;
 pub mod likelihoods;
+pub mod matching;
 pub mod nets;
 pub mod ode;
 pub mod ops;

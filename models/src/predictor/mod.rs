@@ -6,6 +6,7 @@
 mod network;
 
 pub use network::NetworkPredictor;
+pub(crate) use network::network_time;
 
 use crate::{
     error::Result,

@@ -1,6 +1,6 @@
 //! Hold what a generative model is trained on.
 
-use crate::error::Result;
+use crate::error::{ModelError, Result};
 
 /// Fields that are in memory, or are read when a batch needs them.
 pub trait Fields: Sync {
@@ -37,4 +37,30 @@ pub struct Examples<'a> {
     ///
     /// In physical units for a network that knows their bounds, else as conditions that the network takes as they are.
     pub parameters: &'a [f64],
+}
+
+impl Examples<'_> {
+    /// How many fields of `numbers` numbers there are, and how many parameters each has.
+    ///
+    /// `part` is their name in an error.
+    ///
+    /// # Errors
+    /// `Shape` where the numbers do not make whole fields, or the parameters not as many for each; `Invalid` where there
+    /// is no field.
+    pub(crate) fn sizes(&self, part: &str, numbers: usize) -> Result<(usize, usize)> {
+        let (all, parameters) = (self.fields.numbers(), self.parameters.len());
+        if all == 0 {
+            return Err(ModelError::Invalid(format!(
+                "the {part} part is empty: give it examples"
+            )));
+        }
+        let fields = all / numbers.max(1);
+        if fields == 0 || fields * numbers != all || !parameters.is_multiple_of(fields) {
+            let what = format!(
+                "{all} numbers and {parameters} parameters are not {part} fields of {numbers} numbers, each with as many parameters"
+            );
+            return Err(ModelError::shape("train", what));
+        }
+        Ok((fields, parameters / fields))
+    }
 }
