@@ -20,6 +20,7 @@ pub mod ops;
 pub mod parameter;
 pub mod path;
 pub mod predictor;
+pub mod score;
 pub mod signal;
 pub mod train;
 pub mod velocity;

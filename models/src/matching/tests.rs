@@ -90,12 +90,19 @@ fn data_given(p: &Point, x: f64, mixture: &[[f64; 3]]) -> f64 {
     sum / total
 }
 
-/// Root mean square of what is wrong with a prediction, over points of the path, in units of the target's own size.
+/// Root mean square of what is wrong with a prediction, over points of the path, in units of the target's.
 fn wrong(predictor: &impl Predictor, mixture: &[[f64; 3]]) -> f64 {
     let (mut wrong, mut size) = (0.0, 0.0);
     for t in [0.1, 0.3, 0.5, 0.7, 0.9] {
         let p = predictor.path().at(t);
         let mut xs = Vec::new();
+        // The mean square of what is to be predicted: A x0 + B x1.
+        let [a, b] = [[1.0, 0.0], [0.0, 1.0]].map(|[x0, x1]| p.target(predictor.target(), x0, x1));
+        let data: f64 = mixture
+            .iter()
+            .map(|[share, mean, v]| share * (mean * mean + v))
+            .sum();
+        let square = a * a * data + b * b;
         for [_, mean, variance] in mixture {
             let sd = (p.alpha * p.alpha * variance + p.sigma * p.sigma).sqrt();
             xs.extend([-1.5, -0.5, 0.5, 1.5].map(|z| p.alpha * mean + z * sd));
@@ -112,14 +119,14 @@ fn wrong(predictor: &impl Predictor, mixture: &[[f64; 3]]) -> f64 {
                 _ => 1.0,
             };
             wrong += (unit * (found - wanted)).powi(2);
-            size += (unit * wanted).powi(2);
+            size += unit * unit * square;
         }
     }
     (wrong / size).sqrt()
 }
 
-/// What a perceptron with two layers of 32 leaves after some hundred steps.
-const LEARNT: f64 = 0.06;
+/// What a perceptron with two layers leaves after some hundred steps.
+const LEARNT: f64 = 0.08;
 
 #[test]
 fn gaussian_data_teach_what_is_known_of_them() {
@@ -186,12 +193,15 @@ fn gaussian_data_teach_what_is_known_of_them() {
         };
         let data: Vec<f32> = normals(8192, 1).iter().map(|z| 0.5 + 0.6 * z).collect();
         let mut network = mlp(channels, 0, 32);
-        train(&matching, &trainer(800), &mut network, &data, &[]);
+        train(&matching, &trainer(1000), &mut network, &data, &[]);
         let device = Cpu::default();
         let predictor =
             NetworkPredictor::new(&network, &device, [1; 3], matching.path.clone(), target).unwrap();
         let wrong = wrong(&predictor, &mixture);
-        assert!(wrong < LEARNT, "{matching:?}: {wrong}");
+        assert!(
+            wrong < LEARNT,
+            "{target:?} {weighting:?} {times:?} {channels}: {wrong}"
+        );
     }
 }
 
@@ -202,7 +212,7 @@ fn a_network_that_saw_the_null_knows_conditional_and_marginal() {
     let data: Vec<f32> = (normals(n, 2).iter().zip(&parameters))
         .map(|(z, c)| 2.0 * *c as f32 - 1.0 + 0.5 * z)
         .collect();
-    let mut network = mlp(1, 2, 48);
+    let mut network = mlp(1, 2, 32);
     let flow = Matching {
         unconditional: 0.3,
         ..Matching::default()
@@ -214,10 +224,10 @@ fn a_network_that_saw_the_null_knows_conditional_and_marginal() {
     let modes = [[0.5, -1.0, 0.25], [0.5, 1.0, 0.25]];
     for (c, mode) in [0.0, 1.0].into_iter().zip(modes) {
         let wrong = wrong(&predictor().given(&[c]).unwrap(), &[mode]);
-        assert!(wrong < 1.5 * LEARNT, "given {c}: {wrong}");
+        assert!(wrong < LEARNT, "given {c}: {wrong}");
     }
     let wrong = wrong(&predictor(), &modes);
-    assert!(wrong < 1.5 * LEARNT, "marginal: {wrong}");
+    assert!(wrong < LEARNT, "marginal: {wrong}");
     // Guided: (1 + w) p(x | c) − w p(x).
     let x = [0.3];
     let of = |p: NetworkPredictor<_, _>| p.predict(&x, 0.4).unwrap()[0];

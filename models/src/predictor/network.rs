@@ -1,5 +1,7 @@
 //! Let a network that was trained along a path predict.
 
+use std::ops::Range;
+
 use super::{DifferentiablePredictor, Predictor};
 use crate::{
     device::Device,
@@ -27,7 +29,10 @@ pub struct NetworkPredictor<'a, D: Device, N> {
     extent: Extent,
     path: Path,
     target: Target,
+    /// One condition for all rows, or one for each.
     condition: Vec<f32>,
+    /// How many rows have a condition of their own.
+    rows: Option<usize>,
     guidance: f64,
 }
 
@@ -49,6 +54,7 @@ impl<'a, D: Device, N: Conditioned<D>> NetworkPredictor<'a, D, N> {
             path,
             target,
             condition,
+            rows: None,
             guidance: 0.0,
         })
     }
@@ -58,13 +64,23 @@ impl<'a, D: Device, N: Conditioned<D>> NetworkPredictor<'a, D, N> {
     /// # Errors
     /// `Shape` where the network takes conditions of another length.
     pub fn given(mut self, condition: &[f64]) -> Result<Self> {
-        let (takes, given) = (self.network.condition_len(), condition.len());
-        if given != takes && given + 1 != takes {
-            let what = format!("a condition of {given} numbers, where the network takes {takes}");
+        self.condition = self.taken(condition, condition.len())?;
+        self.rows = None;
+        Ok(self)
+    }
+
+    /// The same, each row of a batch given a condition of its own: `conditions` (rows × numbers).
+    ///
+    /// # Errors
+    /// `Shape` where the network takes conditions of another length; when it predicts, for batches of other rows.
+    pub fn given_each(mut self, conditions: &[f64], rows: usize) -> Result<Self> {
+        let numbers = conditions.len() / rows.max(1);
+        if rows * numbers != conditions.len() {
+            let what = format!("{} numbers are not {rows} conditions", conditions.len());
             return Err(ModelError::shape("predictor", what));
         }
-        self.condition = condition.iter().map(|c| *c as f32).collect();
-        self.condition.resize(takes, 0.0);
+        self.condition = self.taken(conditions, numbers)?;
+        self.rows = Some(rows);
         Ok(self)
     }
 
@@ -76,16 +92,37 @@ impl<'a, D: Device, N: Conditioned<D>> NetworkPredictor<'a, D, N> {
         self
     }
 
+    /// Conditions of `given` numbers each, as the network takes them.
+    fn taken(&self, conditions: &[f64], given: usize) -> Result<Vec<f32>> {
+        let takes = self.network.condition_len();
+        if given != takes && given + 1 != takes {
+            let what = format!("a condition of {given} numbers, where the network takes {takes}");
+            return Err(ModelError::shape("predictor", what));
+        }
+        let rows = conditions.len().checked_div(given).unwrap_or(1);
+        let row = |i: usize| {
+            let told = conditions[i * given..(i + 1) * given].iter().map(|c| *c as f32);
+            told.chain(std::iter::repeat(0.0)).take(takes)
+        };
+        Ok((0..rows).flat_map(row).collect())
+    }
+
     /// Rows, in parts that fit the memory, through `pass`.
     fn in_parts(
         &self,
         x: &[f64],
         dx: Option<&[f64]>,
-        pass: impl Fn(Field<D>, Option<Field<D>>, usize) -> Result<[Vec<f32>; 2]>,
+        pass: impl Fn(Field<D>, Option<Field<D>>, Range<usize>) -> Result<[Vec<f32>; 2]>,
     ) -> Result<[Vec<f64>; 2]> {
         let n = self.numbers();
         if n == 0 || !x.len().is_multiple_of(n) || dx.is_some_and(|dx| dx.len() != x.len()) {
             let what = format!("{} numbers do not make rows of {n}", x.len());
+            return Err(ModelError::shape("predictor", what));
+        }
+        if let Some(rows) = self.rows
+            && rows != x.len() / n
+        {
+            let what = format!("{} rows, where {rows} were given conditions", x.len() / n);
             return Err(ModelError::shape("predictor", what));
         }
         let step = n * (AT_ONCE / n).max(1);
@@ -97,7 +134,7 @@ impl<'a, D: Device, N: Conditioned<D>> NetworkPredictor<'a, D, N> {
                 let values = x[here.clone()].iter().map(|x| *x as f32).collect();
                 Field::new(&self.device, values, rows, self.network.channels(), self.extent)
             };
-            let parts = pass(field(x)?, dx.map(field).transpose()?, rows)?;
+            let parts = pass(field(x)?, dx.map(field).transpose()?, first / n..first / n + rows)?;
             for (all, part) in all.iter_mut().zip(parts) {
                 all.extend(part.into_iter().map(f64::from));
             }
@@ -105,19 +142,27 @@ impl<'a, D: Device, N: Conditioned<D>> NetworkPredictor<'a, D, N> {
         Ok(all)
     }
 
-    fn condition(&self, condition: &[f32], rows: usize) -> Result<Option<Field<D>>> {
-        if condition.is_empty() {
+    /// The conditions of `rows`: each its own, or all the same.
+    fn condition(&self, condition: &[f32], rows: Range<usize>) -> Result<Option<Field<D>>> {
+        let (takes, count) = (self.network.condition_len(), rows.len());
+        if takes == 0 {
             return Ok(None);
         }
-        Field::rows(&self.device, condition.repeat(rows), rows).map(Some)
+        let conditions = match condition.len() == takes {
+            true => condition.repeat(count),
+            false => condition[rows.start * takes..rows.end * takes].to_vec(),
+        };
+        Field::rows(&self.device, conditions, count).map(Some)
     }
 
     /// The condition and, where guided, the null, each with its weight.
     fn parts(&self) -> Vec<(f32, Vec<f32>)> {
         let mut parts = vec![(1.0 + self.guidance as f32, self.condition.clone())];
         if self.guidance != 0.0 && !self.condition.is_empty() {
-            let mut null = vec![0.0; self.condition.len()];
-            null[self.condition.len() - 1] = 1.0;
+            let mut null = vec![0.0; self.network.condition_len()];
+            if let Some(last) = null.last_mut() {
+                *last = 1.0;
+            }
             parts.push((-self.guidance as f32, null));
         } else {
             parts[0].0 = 1.0;
@@ -152,10 +197,10 @@ impl<D: Device, N: Conditioned<D>> Predictor for NetworkPredictor<'_, D, N> {
         let [values, _] = self.in_parts(x, None, |x, _, rows| {
             let mut sum: Vec<f32> = Vec::new();
             for (weight, condition) in self.parts() {
-                let condition = self.condition(&condition, rows)?;
+                let condition = self.condition(&condition, rows.clone())?;
                 let mut part = self
                     .network
-                    .forward(x.clone(), &vec![time; rows], condition)?
+                    .forward(x.clone(), &vec![time; rows.len()], condition)?
                     .to_vec();
                 part.iter_mut().for_each(|p| *p *= weight);
                 match sum.is_empty() {
@@ -175,12 +220,15 @@ impl<D: Device, N: Conditioned<D>> DifferentiablePredictor for NetworkPredictor<
         self.in_parts(x, Some(dx), |x, dx, rows| {
             let mut sums = [Vec::new(), Vec::new()];
             for (weight, condition) in self.parts() {
-                let condition = self.condition(&condition, rows)?.map(Dual::unmoved).transpose()?;
+                let condition = self
+                    .condition(&condition, rows.clone())?
+                    .map(Dual::unmoved)
+                    .transpose()?;
                 // There is a direction: it was given above.
                 let dx = dx.clone().unwrap_or_else(|| x.clone());
-                let both = self
-                    .network
-                    .forward(Dual::new(x.clone(), dx)?, &vec![time; rows], condition)?;
+                let both =
+                    self.network
+                        .forward(Dual::new(x.clone(), dx)?, &vec![time; rows.len()], condition)?;
                 let (value, tangent) = both.into_parts();
                 for (sum, part) in sums.iter_mut().zip([value.to_vec(), tangent.to_vec()]) {
                     sum.resize(part.len(), 0.0);
