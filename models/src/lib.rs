@@ -22,7 +22,9 @@ pub mod path;
 pub mod predictor;
 pub mod score;
 pub mod signal;
+pub mod toys;
 pub mod train;
+pub mod two_sample;
 pub mod velocity;
 pub mod weights;
 
