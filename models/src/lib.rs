@@ -2,6 +2,7 @@
 
 pub mod checkpoint;
 mod choice;
+pub mod continuous;
 mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;
