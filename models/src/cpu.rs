@@ -8,14 +8,15 @@ use dfdx::{
 use crate::{
     device::{Device, values, values_mut},
     error::{ModelError, Result},
-    field::Values,
+    field::{Flat, Values},
     ops::{
-        Activation, Attention, Direction, Over, Resample, activation,
+        Activation, Attention, Direction, HostMap, Over, Resample, activation,
         attention::{self, Heads},
         conv::{
             cpu as conv,
             geometry::{Extent, Sizes},
         },
+        host::untaped,
         mix, modulated_silu,
         norm::{self, EPSILON, Norm},
         pixel_shuffle, resample, take_gradient,
@@ -76,6 +77,12 @@ fn onto_both<S: Shape>(
     }
     **gradients.get_or_alloc_mut(a)? = of_a;
     Ok(())
+}
+
+/// The numbers of fields and weights.
+fn lists<'a>(fields: &'a [Values<Cpu>], weights: &'a [(Flat<Cpu>, bool)]) -> Vec<&'a [f32]> {
+    let fields = fields.iter().map(values);
+    fields.chain(weights.iter().map(|(w, _)| values(w))).collect()
 }
 
 fn plus(to: &mut [f32], from: &[f32]) {
@@ -155,6 +162,41 @@ fn normalised<T: Tape<f32, Cpu>>(
 }
 
 impl Device for Cpu {
+    fn host<T: Tape<f32, Self>>(
+        fields: Vec<Values<Self, T>>,
+        weights: &[&Parameter<Self>],
+        map: impl HostMap,
+        shape: (usize, usize, usize),
+    ) -> Result<Values<Self, T>> {
+        let (fields, tape) = untaped(fields);
+        let weights: Vec<_> = weights.iter().map(|w| (w.values.clone(), w.learns())).collect();
+        let mut y = zeros(&Cpu::default(), shape)?;
+        map.forward(&lists(&fields, &weights), values_mut(&mut y));
+        record(tape, y, move |gradients, dy| {
+            let mut of = Vec::new();
+            for field in &fields {
+                of.push(take_gradient!(gradients, field));
+            }
+            for (weight, learns) in &weights {
+                of.push(match learns {
+                    true => take_gradient!(gradients, weight),
+                    false => vec![0.0; values(weight).len()],
+                });
+            }
+            map.backward(&lists(&fields, &weights), dy, &mut of);
+            let of_weights = of.split_off(fields.len());
+            for (field, of) in fields.iter().zip(of) {
+                **gradients.get_or_alloc_mut(field)? = of;
+            }
+            for ((weight, learns), of) in weights.iter().zip(of_weights) {
+                if *learns {
+                    **gradients.get_or_alloc_mut(weight)? = of;
+                }
+            }
+            Ok(())
+        })
+    }
+
     fn conv<T: Tape<f32, Self>>(
         x: Values<Self, T>,
         weight: &Parameter<Self>,

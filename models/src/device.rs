@@ -10,12 +10,12 @@ use crate::{
     error::{ModelError, Result},
     field::{Flat, Values},
     ops::{
-        Activation, Attention, Direction, Over, Resample, activation, attention, combine,
+        Activation, Attention, Direction, HostMap, Over, Resample, activation, attention, combine,
         conv::{
             self,
             geometry::{Extent, Sizes},
         },
-        mix, modulated_silu, norm, pixel_shuffle, resample,
+        host, mix, modulated_silu, norm, pixel_shuffle, resample,
     },
     parameter::Parameter,
 };
@@ -209,6 +209,19 @@ pub trait Device: dfdx::tensor_ops::Device<f32> {
     /// Out of memory on the device.
     fn mix<T: Tape<f32, Self>>(x: Values<Self, T>, weights: Values<Self, T>) -> Result<Values<Self, T>> {
         mix::composed(x, weights).map_err(ModelError::device)
+    }
+
+    /// See [`host`](crate::ops::host()).
+    ///
+    /// # Errors
+    /// Out of memory on the device.
+    fn host<T: Tape<f32, Self>>(
+        fields: Vec<Values<Self, T>>,
+        weights: &[&Parameter<Self>],
+        map: impl HostMap,
+        shape: (usize, usize, usize),
+    ) -> Result<Values<Self, T>> {
+        host::composed(fields, weights, map, shape).map_err(ModelError::device)
     }
 
     /// Mean and unbiased variance of each channel, over batch and positions.

@@ -11,6 +11,7 @@ pub mod error;
 pub mod field;
 pub mod flow_matching;
 pub mod generate;
+pub mod flows;
 mod gram;
 pub mod layers;
 pub mod likelihoods;

@@ -104,6 +104,14 @@ impl<D: Device> Parameter<D> {
         };
     }
 
+    /// The same with values that were computed from it.
+    pub(crate) fn with_values(&self, values: Flat<D>) -> Self {
+        Self {
+            values,
+            ..self.clone()
+        }
+    }
+
     /// As an operation takes it.
     pub(crate) fn taped<T: Tape<f32, D>>(&self) -> Flat<D, T> {
         self.values.retaped()

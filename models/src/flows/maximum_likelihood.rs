@@ -1,0 +1,304 @@
+//! Train a normalizing flow: the mean negative log density of the data, in nats an example.
+
+use std::ops::Range;
+
+use armilla_samplers::rng::{Purpose, Stream, stream};
+use dfdx::{
+    tensor::OwnedTape,
+    tensor_ops::{Backward, SumTo},
+};
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+
+use super::{FlowConfig, NormalizingFlow, layer::Layer, rows::MeanNegativeLogDensity};
+use crate::{
+    device::Device,
+    error::{ModelError, Result},
+    ops::{conv::geometry::Padding, host},
+    parameter::Module,
+    train::{
+        Batch, Examples, Learner, Order, Session, Source, Trainer, Training,
+        symmetry::{moved, symmetry},
+    },
+    weights::Weights,
+};
+
+/// Streams under the seed: of the validation part, and of the batch that norms start from.
+const VALIDATION: u64 = 1;
+const START: u64 = 3;
+/// Validation examples that are looked at.
+const MOST_VALIDATED: usize = 4096;
+
+/// What is peculiar to this training; the rest is said by a [`Trainer`].
+///
+/// ```
+/// use armilla_models::{Cpu, flows::{FlowConfig, MaximumLikelihood, NormalizingFlow, RealNvpConfig}};
+/// use armilla_models::train::{Event, Examples, Session, Trainer};
+/// let config = FlowConfig::RealNvp(RealNvpConfig { layers: 2, widths: vec![8], ..Default::default() });
+/// let mut flow = NormalizingFlow::new(&Cpu::default(), config, 1)?;
+/// let points: Vec<f32> = (0..200).map(|i| (0.7 * i as f32).sin()).collect();
+/// let examples = Examples { fields: &points, parameters: &[] };
+/// let session = Session { seed: 1, keep: None, interrupt: None, observe: &mut |_: Event<'_>| Ok(()) };
+/// let trainer = Trainer { steps: 20, ..Trainer::default() };
+/// let training = MaximumLikelihood::default().train(&trainer, &mut flow, examples, examples, session)?;
+/// assert!(training.state.history()[0].validation_loss.is_finite());
+/// # Ok::<(), armilla_models::ModelError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MaximumLikelihood {
+    /// Turn and mirror square images at random, and shift them where the flow's padding is circular; in training only.
+    pub augment: bool,
+    /// Width of the uniform noise that is added to each number: the distance of the values of data that take few, which
+    /// have no density (Theis et al. 2016, arXiv 1511.01844); 0 for none.
+    pub dequantise: f32,
+}
+
+impl MaximumLikelihood {
+    /// Trains `flow` on examples of unit variance and leaves the averaged weights in it.
+    ///
+    /// The parameters of the examples are conditions, which the flow takes as they are. Norms that have seen no batch yet
+    /// start from the first one.
+    ///
+    /// # Errors
+    /// `Shape` or `Invalid` where the data do not fit, and those of [`Trainer::train`].
+    pub fn train<'a, D: Device>(
+        &self,
+        trainer: &Trainer,
+        flow: &mut NormalizingFlow<D>,
+        training: Examples<'_>,
+        validation: Examples<'_>,
+        session: Session<'a>,
+    ) -> Result<Training<'a>> {
+        trainer.check()?;
+        let source = Drawing::new(self, flow.config(), training, "training")?;
+        let validation = Drawing::new(
+            &Self {
+                augment: false,
+                ..*self
+            },
+            flow.config(),
+            validation,
+            "validation",
+        )?;
+        if !flow.has_started() {
+            let count = source.examples();
+            let picks = Order::new(session.seed, 0, count).at(0..trainer.batch_size.min(count));
+            flow.start(source.batch(&picks, &mut stream(session.seed, Purpose::Training, START))?)?;
+        }
+        let seed = session.seed;
+        trainer.train(
+            &mut Fitting {
+                flow,
+                validation,
+                seed,
+            },
+            &source,
+            session,
+        )
+    }
+}
+
+impl<D: Device> NormalizingFlow<D> {
+    /// Whether every norm has seen a batch.
+    fn has_started(&self) -> bool {
+        self.layers.iter().all(|layer| match layer {
+            Layer::ActNorm(norm) => norm.has_started(),
+            _ => true,
+        })
+    }
+
+    /// Lets every norm that has seen no batch look at this one, as the layers before it leave it.
+    fn start(&mut self, batch: Rows) -> Result<()> {
+        let (mut rows, condition) = self.fields(&batch.x, batch.condition)?;
+        for layer in &mut self.layers {
+            if let Layer::ActNorm(norm) = layer
+                && !norm.has_started()
+            {
+                norm.start(&rows.to_vec());
+            }
+            rows = layer.forward(rows, condition.as_ref())?;
+        }
+        Ok(())
+    }
+
+    /// The mean negative log density, and its gradient in every weight.
+    pub(super) fn loss_and_gradients(&self, batch: Rows) -> Result<(f64, Vec<Vec<f32>>)> {
+        let (rows, condition) = self.fields(&batch.x, batch.condition)?;
+        let condition = condition.map(|c| c.retaped::<OwnedTape<f32, D>>());
+        let noise = self.pass(rows.traced(), condition.as_ref())?;
+        let map = MeanNegativeLogDensity {
+            width: self.config().numbers() + 1,
+        };
+        let losses = host(vec![noise], &[], map, 1, [1; 3])?.into_values();
+        let run = || -> std::result::Result<_, D::Err> {
+            let loss = losses.try_sum::<dfdx::shapes::Rank0, _>()?;
+            Ok((f64::from(loss.as_vec()[0]), loss.try_backward()?))
+        };
+        let (loss, mut gradients) = run().map_err(ModelError::device)?;
+        Ok((loss, self.gradients(&mut gradients)?))
+    }
+}
+
+/// Examples, and what each was made with.
+pub(super) struct Rows {
+    pub(super) x: Vec<f32>,
+    pub(super) condition: Vec<f32>,
+    pub(super) count: usize,
+}
+
+impl Batch for Rows {
+    fn rows(&self) -> usize {
+        self.count
+    }
+
+    fn part(&self, rows: Range<usize>) -> Self {
+        let part = |list: &[f32]| {
+            let each = list.len() / self.count;
+            list[rows.start * each..rows.end * each].to_vec()
+        };
+        Self {
+            x: part(&self.x),
+            condition: part(&self.condition),
+            count: rows.len(),
+        }
+    }
+}
+
+/// What batches are drawn from, and how.
+struct Drawing<'a> {
+    examples: Examples<'a>,
+    numbers: usize,
+    told: usize,
+    count: usize,
+    /// The side of square images that are moved, and whether they are periodic.
+    symmetric: Option<(usize, bool)>,
+    dequantise: f32,
+}
+
+impl<'a> Drawing<'a> {
+    fn new(
+        settings: &MaximumLikelihood,
+        config: &FlowConfig,
+        examples: Examples<'a>,
+        part: &str,
+    ) -> Result<Self> {
+        let (numbers, told) = (config.numbers(), config.cond_dim());
+        let (given, conditions) = (examples.fields.numbers(), examples.parameters.len());
+        let count = given / numbers;
+        if count * numbers != given || conditions != count * told {
+            let what = format!(
+                "{given} numbers of {part} examples with {conditions} of conditions, where an example has {numbers} and a condition {told}"
+            );
+            return Err(ModelError::shape("maximum likelihood", what));
+        }
+        if count == 0 {
+            return Err(ModelError::Invalid(format!(
+                "the {part} part is empty: simulate more examples"
+            )));
+        }
+        if let Some(value) = examples.parameters.iter().find(|v| !v.is_finite()) {
+            return Err(ModelError::Invalid(format!(
+                "a condition of the {part} part is {value}"
+            )));
+        }
+        if !(settings.dequantise >= 0.0 && settings.dequantise.is_finite()) {
+            let what = format!("dequantise must not be negative, and is {}", settings.dequantise);
+            return Err(ModelError::Invalid(what));
+        }
+        let symmetric = match config {
+            _ if !settings.augment => None,
+            FlowConfig::Glow(c) if c.sides[0] == c.sides[1] => {
+                Some((c.sides[0], c.padding == Padding::Circular))
+            }
+            _ => {
+                let what = "augment turns and mirrors square images, for Glow alone: leave it out here";
+                return Err(ModelError::Invalid(what.into()));
+            }
+        };
+        Ok(Self {
+            examples,
+            numbers,
+            told,
+            count,
+            symmetric,
+            dequantise: settings.dequantise,
+        })
+    }
+}
+
+impl Source for Drawing<'_> {
+    type Batch = Rows;
+
+    fn examples(&self) -> usize {
+        self.count
+    }
+
+    fn batch(&self, picks: &[usize], stream: &mut Stream) -> Result<Rows> {
+        let mut x = self.examples.fields.read(picks, self.numbers)?;
+        let mut condition = Vec::with_capacity(picks.len() * self.told);
+        for (pick, x) in picks.iter().zip(x.chunks_exact_mut(self.numbers)) {
+            if let Some(value) = x.iter().find(|v| !v.is_finite()) {
+                return Err(ModelError::Invalid(format!(
+                    "example {pick} holds {value}: leave it out"
+                )));
+            }
+            if let Some((side, periodic)) = self.symmetric {
+                let place = symmetry(side, periodic, stream);
+                for channel in x.chunks_exact_mut(side * side) {
+                    let there = channel.to_vec();
+                    channel
+                        .iter_mut()
+                        .enumerate()
+                        .for_each(|(p, to)| *to = there[moved(p, side, place)]);
+                }
+            }
+            if self.dequantise > 0.0 {
+                x.iter_mut()
+                    .for_each(|x| *x += self.dequantise * (stream.random::<f32>() - 0.5));
+            }
+            let told = &self.examples.parameters[pick * self.told..(pick + 1) * self.told];
+            condition.extend(told.iter().map(|c| *c as f32));
+        }
+        Ok(Rows {
+            x,
+            condition,
+            count: picks.len(),
+        })
+    }
+}
+
+/// A flow with the part of the data that it is judged on.
+struct Fitting<'a, D: Device> {
+    flow: &'a mut NormalizingFlow<D>,
+    validation: Drawing<'a>,
+    seed: u64,
+}
+
+impl<D: Device> Learner for Fitting<'_, D> {
+    type Batch = Rows;
+
+    fn weights(&self) -> Weights {
+        self.flow.weights()
+    }
+
+    fn load(&mut self, weights: &Weights) -> Result<()> {
+        self.flow.load(weights)
+    }
+
+    fn loss_and_gradients(&mut self, batch: Rows) -> Result<(f64, Vec<Vec<f32>>)> {
+        self.flow.loss_and_gradients(batch)
+    }
+
+    fn validation_loss(&mut self) -> Result<f64> {
+        let picks: Vec<usize> = (0..self.validation.examples().min(MOST_VALIDATED)).collect();
+        let mut stream = stream(self.seed, Purpose::Training, VALIDATION);
+        let mut total = 0.0;
+        for picks in picks.chunks(self.flow.rows_at_once()) {
+            let batch = self.validation.batch(picks, &mut stream)?;
+            let condition = (!batch.condition.is_empty()).then_some(&batch.condition[..]);
+            total -= self.flow.log_density(&batch.x, condition)?.iter().sum::<f64>();
+        }
+        Ok(total / picks.len() as f64)
+    }
+}
