@@ -28,3 +28,47 @@ impl Affine {
         (dy * stretch, [(dy * x * stretch + d_log) * (1.0 - t * t), dy])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Closed forms in f64, and central differences of smooth functions.
+    const EXACT: f64 = 1e-12;
+    const SMOOTH: f64 = 1e-7;
+
+    #[test]
+    fn inverse_slope_and_gradients_are_those_of_the_map() {
+        let affine = Affine { bound: 2.0 };
+        let h = 1e-5;
+        for x in [-3.0, 0.2, 5.0] {
+            for p in [[0.0, 0.0], [0.7, -1.0], [-9.0, 0.4], [40.0, 0.0]] {
+                let [y, log_slope] = affine.forward(x, p);
+                let [back, same] = affine.inverse(y, p);
+                assert!((back - x).abs() < 1e-11 * x.abs().max(1.0) && (same - log_slope).abs() < EXACT);
+                assert!(log_slope.abs() <= 2.0);
+                let slope = (affine.forward(x + h, p)[0] - affine.forward(x - h, p)[0]) / (2.0 * h);
+                assert!((slope.ln() - log_slope).abs() < SMOOTH);
+                let probe = |x, p| {
+                    let [y, l] = affine.forward(x, p);
+                    0.7 * y - 1.3 * l
+                };
+                let (dx, dp) = affine.backward(x, p, [0.7, -1.3]);
+                assert!((dx - 0.7 * slope).abs() < SMOOTH * slope.max(1.0));
+                for i in 0..2 {
+                    let ends = [h, -h].map(|h| {
+                        let mut p = p;
+                        p[i] += h;
+                        probe(x, p)
+                    });
+                    let numeric = (ends[0] - ends[1]) / (2.0 * h);
+                    assert!(
+                        (dp[i] - numeric).abs() < 1e-6,
+                        "{x} {p:?} {i}: {} {numeric}",
+                        dp[i]
+                    );
+                }
+            }
+        }
+    }
+}

@@ -101,7 +101,7 @@ impl MaximumLikelihood {
 
 impl<D: Device> NormalizingFlow<D> {
     /// Whether every norm has seen a batch.
-    fn has_started(&self) -> bool {
+    pub(super) fn has_started(&self) -> bool {
         self.layers.iter().all(|layer| match layer {
             Layer::ActNorm(norm) => norm.has_started(),
             _ => true,
@@ -109,7 +109,7 @@ impl<D: Device> NormalizingFlow<D> {
     }
 
     /// Lets every norm that has seen no batch look at this one, as the layers before it leave it.
-    fn start(&mut self, batch: Rows) -> Result<()> {
+    pub(super) fn start(&mut self, batch: Rows) -> Result<()> {
         let (mut rows, condition) = self.fields(&batch.x, batch.condition)?;
         for layer in &mut self.layers {
             if let Layer::ActNorm(norm) = layer

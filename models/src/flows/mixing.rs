@@ -313,3 +313,60 @@ impl HostMap for Mixed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use armilla_samplers::rng::{Purpose, stream};
+    use dfdx::tensor::{Cpu, NoneTape};
+
+    use super::*;
+
+    /// Factors rounded to single precision.
+    const ROUNDED: f64 = 1e-5;
+
+    fn lists(matrix: &[f64]) -> Vec<Vec<f32>> {
+        factorise(matrix).to_vec()
+    }
+
+    #[test]
+    fn factors_give_the_matrix_back() {
+        for n in [1, 2, 5, 12] {
+            let matrix = rotation(n, &mut stream(1, Purpose::Noise, n as u64));
+            for i in 0..n {
+                for j in 0..n {
+                    let dot: f64 = (0..n).map(|k| matrix[i * n + k] * matrix[j * n + k]).sum();
+                    assert!((dot - f64::from(u8::from(i == j))).abs() < 1e-12);
+                }
+            }
+            let lists = lists(&matrix);
+            let factors = Factors::new(&lists.iter().map(Vec::as_slice).collect::<Vec<_>>());
+            // A rotation keeps volumes.
+            assert!(factors.log_determinant().abs() < ROUNDED * n as f64);
+            for (a, b) in factors.matrix().iter().zip(&matrix) {
+                assert!((f64::from(*a) - b).abs() < ROUNDED);
+            }
+        }
+    }
+
+    #[test]
+    fn an_order_moves_channels_and_keeps_volumes() {
+        // Channel 0 to place 1, 1 to 2, 2 to 0, each of two positions.
+        let matrix = [0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0];
+        let layer = Mixing::new(&Cpu::default(), 7, 2, &matrix).unwrap();
+        let x = vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 0.5];
+        let rows = Field::rows(&Cpu::default(), x.clone(), 1).unwrap();
+        let y = layer.forward::<NoneTape>(rows).unwrap().to_vec();
+        assert_eq!(y, [5.0, 6.0, 1.0, 2.0, 3.0, 4.0, 0.5]);
+        assert_eq!(layer.inverse(y), x);
+    }
+
+    #[test]
+    fn scales_are_the_determinant() {
+        let matrix = [2.0, 0.0, 0.0, -0.25];
+        let layer = Mixing::new(&Cpu::default(), 4, 1, &matrix).unwrap();
+        let rows = Field::rows(&Cpu::default(), vec![1.0, 4.0, 9.0, 0.0], 1).unwrap();
+        let y = layer.forward::<NoneTape>(rows).unwrap().to_vec();
+        assert_eq!(y[..3], [2.0, -1.0, 9.0]);
+        assert!((f64::from(y[3]) - 0.5f64.ln()).abs() < 1e-7);
+    }
+}

@@ -240,3 +240,139 @@ impl Terms {
         2.0 * self.mean.ln() + self.above.ln() - 2.0 * self.below.ln()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use armilla_samplers::rng::{Purpose, stream};
+    use rand::RngExt;
+
+    use super::*;
+
+    /// The quadratic solved in f64.
+    const BACK: f64 = 1e-9;
+    /// Central differences of 1e-6 within a piece.
+    const SMOOTH: f64 = 1e-5;
+
+    const SPLINE: Spline = Spline { bins: 7, bound: 3.0 };
+
+    fn parameters(scale: f64, seed: u64) -> Vec<f64> {
+        let mut stream = stream(seed, Purpose::Noise, 0);
+        (0..SPLINE.parameters())
+            .map(|_| scale * (2.0 * stream.random::<f64>() - 1.0))
+            .collect()
+    }
+
+    /// Where bins begin along an axis.
+    fn knots(p: &[f64], axis: usize) -> Vec<f64> {
+        let axes = SPLINE.axes(p);
+        let mut knots = vec![-SPLINE.bound];
+        (0..SPLINE.bins).for_each(|bin| knots.push(knots[bin] + SPLINE.size(&axes[axis], bin)));
+        knots
+    }
+
+    #[test]
+    fn parameters_of_zero_change_nothing() {
+        let p = vec![0.0; SPLINE.parameters()];
+        for x in [-5.0, -3.0, -1.1, 0.0, 0.3, 2.999, 3.0, 8.0] {
+            let [y, log_slope] = SPLINE.forward(x, &p);
+            assert!((y - x).abs() < 1e-14 && log_slope.abs() < 1e-14, "{x}");
+        }
+    }
+
+    #[test]
+    fn inverse_slope_and_gradients_are_those_of_the_map() {
+        let h = 1e-6;
+        for seed in 0..4 {
+            let p = parameters(1.5, seed);
+            for i in 0..40 {
+                let x = -3.2 + 0.163 * i as f64;
+                let [y, log_slope] = SPLINE.forward(x, &p);
+                let [back, same] = SPLINE.inverse(y, &p);
+                assert!((back - x).abs() < BACK && (same - log_slope).abs() < 1e-7, "{x}");
+                let slope = (SPLINE.forward(x + h, &p)[0] - SPLINE.forward(x - h, &p)[0]) / (2.0 * h);
+                assert!(
+                    (slope.ln() - log_slope).abs() < SMOOTH,
+                    "{x}: {} {log_slope}",
+                    slope.ln()
+                );
+                let probe = |x: f64, p: &[f64]| {
+                    let [y, l] = SPLINE.forward(x, p);
+                    0.7 * y - 1.3 * l
+                };
+                let mut dp = vec![0.0; p.len()];
+                let dx = SPLINE.backward(x, &p, [0.7, -1.3], &mut dp);
+                let numeric = (probe(x + h, &p) - probe(x - h, &p)) / (2.0 * h);
+                assert!(
+                    (dx - numeric).abs() < SMOOTH * numeric.abs().max(1.0),
+                    "{x}: {dx} {numeric}"
+                );
+                for j in 0..p.len() {
+                    let ends = [h, -h].map(|h| {
+                        let mut p = p.clone();
+                        p[j] += h;
+                        probe(x, &p)
+                    });
+                    let numeric = (ends[0] - ends[1]) / (2.0 * h);
+                    let near = SMOOTH * numeric.abs().max(1.0);
+                    assert!((dp[j] - numeric).abs() < near, "{x} {j}: {} {numeric}", dp[j]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn knots_meet_with_their_slopes() {
+        let p = parameters(1.0, 5);
+        let [xs, ys] = [0, 1].map(|axis| knots(&p, axis));
+        for (knot, (x, y)) in xs.iter().zip(&ys).enumerate() {
+            let slope = SPLINE.slope(&p, knot);
+            for x in [x - 1e-9, *x, x + 1e-9] {
+                let [found, log_slope] = SPLINE.forward(x, &p);
+                assert!(
+                    (found - y).abs() < 1e-7 && (log_slope - slope.ln()).abs() < 1e-6,
+                    "{knot}"
+                );
+            }
+            assert!((SPLINE.inverse(*y, &p)[0] - x).abs() < 1e-7);
+        }
+        assert_eq!([SPLINE.slope(&p, 0), SPLINE.slope(&p, SPLINE.bins)], [1.0, 1.0]);
+    }
+
+    #[test]
+    fn beyond_the_bound_nothing_changes() {
+        let p = parameters(2.0, 6);
+        let mut dp = vec![1.0; p.len()];
+        for x in [-1e30, -3.0, 3.0, 3.5, f64::INFINITY] {
+            assert_eq!(SPLINE.forward(x, &p), [x, 0.0]);
+            assert_eq!(SPLINE.inverse(x, &p), [x, 0.0]);
+            assert_eq!(SPLINE.backward(x, &p, [0.7, 0.4], &mut dp), 0.7);
+            assert!(dp.iter().all(|d| *d == 0.0));
+        }
+        assert!(SPLINE.forward(f64::NAN, &p)[0].is_nan());
+    }
+
+    #[test]
+    fn extreme_parameters_stay_monotone_and_finite() {
+        for (seed, scale) in [(1, 30.0), (2, 1e3), (3, 1e6), (4, 1e30)] {
+            let p = parameters(scale, seed);
+            // But for the last digit.
+            let mut last = -SPLINE.bound;
+            let mut inner = knots(&p, 0);
+            inner.extend((0..600).map(|i| -2.999 + 0.01 * i as f64).filter(|x| *x < 3.0));
+            inner.sort_by(f64::total_cmp);
+            for x in inner {
+                let [y, log_slope] = SPLINE.forward(x, &p);
+                assert!(
+                    y >= last - 1e-12 && y <= SPLINE.bound && log_slope.is_finite(),
+                    "{scale} {x}: {y} {log_slope}"
+                );
+                last = y;
+                let mut dp = vec![0.0; p.len()];
+                let dx = SPLINE.backward(x, &p, [1.0, 1.0], &mut dp);
+                assert!(dx.is_finite() && dp.iter().all(|d| d.is_finite()), "{scale} {x}");
+                let [back, _] = SPLINE.inverse(y, &p);
+                assert!(back.abs() <= SPLINE.bound);
+            }
+        }
+    }
+}
