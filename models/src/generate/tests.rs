@@ -1,4 +1,4 @@
-use std::cell::Cell;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::path::{Chain, Path, Schedule, Target};
@@ -9,7 +9,7 @@ struct Known {
     target: Target,
     /// For each number the weight, mean and deviation of each part.
     mixtures: Vec<Vec<[f64; 3]>>,
-    calls: Cell<usize>,
+    calls: AtomicUsize,
 }
 
 impl Known {
@@ -18,7 +18,7 @@ impl Known {
             path: path.clone(),
             target,
             mixtures: mixtures.iter().map(|m| m.to_vec()).collect(),
-            calls: Cell::new(0),
+            calls: AtomicUsize::new(0),
         }
     }
 
@@ -54,7 +54,7 @@ impl Predictor for Known {
     }
 
     fn predict(&self, x: &[f64], t: f64) -> Result<Vec<f64>> {
-        self.calls.set(self.calls.get() + 1);
+        self.calls.fetch_add(1, Ordering::Relaxed);
         let p = self.path.at(t);
         let predict = |(i, x): (usize, &f64)| {
             let parts = self.mixtures[i % self.mixtures.len()].iter().map(|[w, m, s]| {
@@ -437,12 +437,16 @@ fn evaluations_are_counted() {
             let known = Known::gaussian(&path, Target::Velocity);
             let drawn = generate(&known, 3, solver, 10, 1).unwrap();
             assert_eq!(drawn.evaluations, count + singular * last, "{path:?} {solver}");
-            assert_eq!(drawn.evaluations, known.calls.get(), "{path:?} {solver}");
+            assert_eq!(
+                drawn.evaluations,
+                known.calls.load(Ordering::Relaxed),
+                "{path:?} {solver}"
+            );
             assert_eq!(drawn.values.len(), 6);
         }
         let known = Known::gaussian(&path, Target::Velocity);
         let drawn = generate(&known, 3, Solver::Dopri5, 10, 1).unwrap();
-        assert_eq!(drawn.evaluations, known.calls.get());
+        assert_eq!(drawn.evaluations, known.calls.load(Ordering::Relaxed));
     }
 }
 
@@ -452,7 +456,10 @@ fn rows_come_from_the_same_noise_in_any_number() {
     for solver in Solver::ALL {
         let draw = |rows| generate_rows(&known, rows, solver, 20, 4).unwrap().values;
         let whole = draw(0..10);
-        assert_eq!(whole, draw(0..10));
+        for threads in [1, 3] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+            assert_eq!(whole, pool.unwrap().install(|| draw(0..10)), "{solver}");
+        }
         let parts = [draw(0..3), draw(3..10)].concat();
         match solver {
             Solver::Dopri5 => assert!(distance(&whole, &parts) < 1e-3),
