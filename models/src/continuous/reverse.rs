@@ -123,8 +123,10 @@ pub(super) fn loss_and_gradient<D: Device, N: Conditioned<D>>(
     }
     // The last state is there: the list never empties before.
     let end = kept.pop().unwrap_or_default();
-    let mut all = Differentiated::default();
-    all.loss = -share * log_normal(&end, 1.0);
+    let mut all = Differentiated {
+        loss: -share * log_normal(&end, 1.0),
+        weights: Vec::new(),
+    };
     let mut adjoint: Vec<f64> = end.iter().map(|x| share * x).collect();
     let mut x = end;
     for step in (0..steps.count).rev() {
