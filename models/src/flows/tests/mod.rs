@@ -250,10 +250,10 @@ fn gradients_in_data_and_condition_meet_finite_differences() {
                 "{name} x{i}: {found} {numeric}"
             );
         }
-        for i in 0..4 {
+        for (i, found) in of_condition.into_iter().enumerate() {
             let ends = [h, -h].map(|h| value(&x, &moved(&c, i, h)));
             let numeric = (ends[0] - ends[1]) / (2.0 * f64::from(h));
-            let found = f64::from(of_condition[i]);
+            let found = f64::from(found);
             let name = flow.config().name();
             assert!(
                 (found - numeric).abs() < GRADIENT * numeric.abs().max(1.0),
