@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use armilla_samplers::rng::{Purpose, Stream, stream};
+use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -60,9 +61,10 @@ const JUDGED: usize = 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ffjord {
-    /// How the flow is solved; Dormand and Prince's method takes equal steps here, too.
+    /// How the flow is solved; Dormand and Prince's method takes steps that are given here, too.
     pub method: Method,
-    /// Steps from data to noise. Validation takes twice as many, so that a flow is judged and not its steps.
+    /// Steps from data to noise, which meet elsewhere for each batch. Validation takes twice as many, so that a flow is
+    /// judged and not its steps: a loss far below it says that they are too few.
     pub steps: usize,
     /// How the divergence is taken; if not given, exactly for up to four numbers and with one probe of signs above.
     pub trace: Option<Trace>,
@@ -164,6 +166,8 @@ pub(super) struct FlowBatch {
     pub(super) conditions: Vec<f32>,
     /// Rows × directions × numbers; none where they are the axes.
     pub(super) probes: Vec<f32>,
+    /// Where the steps of the solver meet.
+    pub(super) offset: f64,
 }
 
 impl Batch for FlowBatch {
@@ -181,6 +185,7 @@ impl Batch for FlowBatch {
             x: part(&self.x),
             conditions: part(&self.conditions),
             probes: part(&self.probes),
+            offset: self.offset,
         }
     }
 }
@@ -259,6 +264,7 @@ impl Source for Rows<'_> {
             x: self.examples.fields.read(picks, self.numbers)?,
             conditions,
             probes: (0..probes).map(|_| self.trace.number(stream) as f32).collect(),
+            offset: stream.random(),
         })
     }
 }
@@ -308,11 +314,12 @@ impl<D: Device, N: Conditioned<D>> Flow<'_, D, N> {
         Ok(())
     }
 
-    fn steps(&self, times: usize) -> Steps {
-        Steps {
-            tableau: self.settings.method.tableau(),
-            count: times * self.settings.steps,
-        }
+    fn steps(&self, times: usize, offset: f64) -> Steps {
+        Steps::new(
+            self.settings.method.tableau(),
+            times * self.settings.steps,
+            offset,
+        )
     }
 }
 
@@ -334,9 +341,10 @@ impl<D: Device, N: Conditioned<D>> Learner for Flow<'_, D, N> {
             gradient,
             ..
         } = self.settings;
+        let steps = self.steps(1, batch.offset);
         let mut all = Differentiated::default();
         self.in_parts(&batch, [kinetic, jacobian], |flow, x, share| {
-            let part = reverse::loss_and_gradient(flow, x, self.steps(1), share, gradient)?;
+            let part = reverse::loss_and_gradient(flow, x, &steps, share, gradient)?;
             all.loss += part.loss;
             all.add_weights(&part.weights, 1.0);
             Ok(())
@@ -346,9 +354,10 @@ impl<D: Device, N: Conditioned<D>> Learner for Flow<'_, D, N> {
 
     /// Without regularisation.
     fn validation_loss(&mut self) -> Result<f64> {
+        let steps = self.steps(2, 0.5);
         let mut loss = 0.0;
         self.in_parts(&self.judged, [0.0; 2], |flow, x, share| {
-            loss += reverse::loss(flow, x, self.steps(2), share)?;
+            loss += reverse::loss(flow, x, &steps, share)?;
             Ok(())
         })?;
         Ok(loss)

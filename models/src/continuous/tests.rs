@@ -379,11 +379,11 @@ impl Case {
         run(&flow.unwrap())
     }
 
-    fn loss(&self, steps: Steps) -> f64 {
+    fn loss(&self, steps: &Steps) -> f64 {
         self.with(|flow| reverse::loss(flow, self.x.clone(), steps, 0.2).unwrap())
     }
 
-    fn gradient(&self, steps: Steps, gradient: Gradient) -> (f64, Vec<f64>) {
+    fn gradient(&self, steps: &Steps, gradient: Gradient) -> (f64, Vec<f64>) {
         let found =
             self.with(|flow| reverse::loss_and_gradient(flow, self.x.clone(), steps, 0.2, gradient).unwrap());
         (
@@ -394,10 +394,7 @@ impl Case {
 }
 
 fn steps(method: Method, count: usize) -> Steps {
-    Steps {
-        tableau: method.tableau(),
-        count,
-    }
+    Steps::new(method.tableau(), count, 0.5)
 }
 
 fn norm(x: &[f64]) -> f64 {
@@ -413,9 +410,9 @@ fn gradients_are_those_of_the_loss_in_its_steps() {
     for directions in [Directions::Axes, Directions::Probes(2)] {
         for method in [Method::Euler, Method::Midpoint, Method::Heun, Method::Rk4, FINE] {
             let mut case = Case::new(directions);
-            let steps = steps(method, 3);
-            let (loss, gradient) = case.gradient(steps, Gradient::Discrete);
-            assert!((loss - case.loss(steps)).abs() < 1e-6, "{method:?}");
+            let steps = Steps::new(method.tableau(), 3, 0.2);
+            let (loss, gradient) = case.gradient(&steps, Gradient::Discrete);
+            assert!((loss - case.loss(&steps)).abs() < 1e-6, "{method:?}");
             let start = case.network.weights();
             // Along the gradient, where a difference is largest, and anywhere.
             let size = norm(&gradient);
@@ -429,7 +426,7 @@ fn gradients_are_those_of_the_loss_in_its_steps() {
                     let all = weights.0.iter_mut().flat_map(|w| &mut w.values);
                     all.zip(&along).for_each(|(w, d)| *w += (step * d) as f32);
                     case.network.load(&weights).unwrap();
-                    case.loss(steps)
+                    case.loss(&steps)
                 };
                 let expected = (moved(STEP) - moved(-STEP)) / (2.0 * STEP);
                 let found: f64 = gradient.iter().zip(&along).map(|(g, d)| g * d).sum();
@@ -447,8 +444,8 @@ fn the_adjoint_tends_to_the_gradient_of_the_steps() {
     let case = Case::new(Directions::Axes);
     let apart = |method, count| {
         let steps = steps(method, count);
-        let (loss, discrete) = case.gradient(steps, Gradient::Discrete);
-        let (other, adjoint) = case.gradient(steps, Gradient::Adjoint);
+        let (loss, discrete) = case.gradient(&steps, Gradient::Discrete);
+        let (other, adjoint) = case.gradient(&steps, Gradient::Adjoint);
         let difference: Vec<f64> = discrete.iter().zip(&adjoint).map(|(a, b)| a - b).collect();
         [(loss - other).abs(), norm(&difference) / norm(&discrete)]
     };
@@ -470,6 +467,7 @@ fn parts_of_a_batch_add_up() {
         x: case.x.iter().map(|x| *x as f32).collect(),
         conditions: case.conditions.clone(),
         probes: case.probes.clone(),
+        offset: 0.5,
     };
     let steps = steps(Method::Rk4, 2);
     let run = |batch: &ffjord::FlowBatch| {
@@ -489,7 +487,7 @@ fn parts_of_a_batch_add_up() {
         )
         .unwrap();
         let x = batch.x.iter().map(|x| f64::from(*x)).collect();
-        let found = reverse::loss_and_gradient(&flow, x, steps, 0.2, Gradient::Discrete).unwrap();
+        let found = reverse::loss_and_gradient(&flow, x, &steps, 0.2, Gradient::Discrete).unwrap();
         (found.loss, found.weights.concat())
     };
     let (loss, gradient) = run(&batch);
