@@ -22,6 +22,7 @@ pub mod ops;
 pub mod parameter;
 pub mod path;
 pub mod predictor;
+pub mod rectified;
 pub mod score;
 pub mod signal;
 pub mod toys;

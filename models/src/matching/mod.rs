@@ -108,7 +108,7 @@ pub enum Coupling {
     ///
     /// For models without a condition. With one, the examples of a batch have different conditions and share the noise
     /// out among them: what comes with one condition is then not normal, though a sampler starts from a normal, and the
-    /// conditional distributions are biased. The time goes as the cube of the batch: some 10 ms for 256, a second for
+    /// conditional distributions are biased. The time goes as the cube of the batch: some 10 ms for 256, seconds for
     /// 2048.
     OptimalTransport,
 }
