@@ -6,8 +6,8 @@ use armilla_samplers::rng::{Purpose, stream};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AttentionUnet, AttentionUnetConfig, Conditioned, LatentVelocityConfig, LatentVelocityEstimator,
-    SimpleUnet, SimpleUnetConfig,
+    AttentionUnet, AttentionUnetConfig, Conditioned, ConditionedMlp, ConditionedMlpConfig,
+    LatentVelocityConfig, LatentVelocityEstimator, SimpleUnet, SimpleUnetConfig,
 };
 use crate::{
     device::Device,
@@ -28,6 +28,8 @@ pub enum Architecture {
     AttentionUnet(AttentionUnetConfig),
     /// See [`LatentVelocityEstimator`].
     LatentVelocityEstimator(LatentVelocityConfig),
+    /// See [`ConditionedMlp`].
+    ConditionedMlp(ConditionedMlpConfig),
 }
 
 /// Names and shapes of weights.
@@ -35,7 +37,12 @@ type Shapes<'a> = BTreeMap<&'a str, &'a [usize]>;
 
 impl Architecture {
     /// What there is.
-    pub const NAMES: [&'static str; 3] = ["SimpleUnet", "AttentionUnet", "LatentVelocityEstimator"];
+    pub const NAMES: [&'static str; 4] = [
+        "SimpleUnet",
+        "AttentionUnet",
+        "LatentVelocityEstimator",
+        "ConditionedMlp",
+    ];
 
     /// Which it is.
     pub fn name(&self) -> &'static str {
@@ -43,6 +50,7 @@ impl Architecture {
             Self::SimpleUnet(_) => Self::NAMES[0],
             Self::AttentionUnet(_) => Self::NAMES[1],
             Self::LatentVelocityEstimator(_) => Self::NAMES[2],
+            Self::ConditionedMlp(_) => Self::NAMES[3],
         }
     }
 
@@ -55,10 +63,17 @@ impl Architecture {
             Self::SimpleUnet(c) => most(c.base_channels, &c.channel_mults),
             Self::AttentionUnet(c) => most(c.dim, &c.dim_mults),
             Self::LatentVelocityEstimator(c) => c.base_channels,
+            Self::ConditionedMlp(c) => {
+                // The largest matrix, as if it were square.
+                let ends = [c.channels];
+                let sizes: Vec<usize> = ends.iter().chain(&c.widths).chain(&ends).copied().collect();
+                let products = sizes.windows(2).map(|pair| pair[0].saturating_mul(pair[1]));
+                products.max().unwrap_or(1).isqrt()
+            }
         }
     }
 
-    /// Reads the sizes off the shapes of the weights; `metadata` may tell `groups` and `padding`.
+    /// Reads the sizes off the shapes of the weights; `metadata` may tell `groups`, `padding` and `activation`.
     ///
     /// Only what is looked at is sure to fit: loading the weights checks the rest.
     pub fn recognise(shapes: &Shapes<'_>, metadata: &BTreeMap<String, String>) -> Option<Self> {
@@ -100,6 +115,22 @@ impl Architecture {
                 },
             }));
         }
+        if shapes.keys().all(|name| name.starts_with("net."))
+            && let Some(inputs) = of("net.0.weight", 1)
+        {
+            let layer = |i: usize| of(&format!("net.{}.weight", 2 * i), 0);
+            let mut widths: Vec<usize> = (0..).map_while(layer).collect();
+            let channels = widths.pop()?;
+            let told = metadata.get("activation").cloned().map(serde_json::Value::from);
+            return Some(Self::ConditionedMlp(ConditionedMlpConfig {
+                channels,
+                cond_dim: inputs.checked_sub(channels + 1)?,
+                widths,
+                activation: told
+                    .and_then(|a| serde_json::from_value(a).ok())
+                    .unwrap_or(ConditionedMlpConfig::default().activation),
+            }));
+        }
         let blocks = list("res_blocks", "conv1.weight");
         Some(Self::LatentVelocityEstimator(LatentVelocityConfig {
             in_channels: of("input_conv.weight", 1)?,
@@ -120,6 +151,8 @@ pub enum Network<D: Device> {
     AttentionUnet(AttentionUnet<D>),
     /// See [`LatentVelocityEstimator`].
     LatentVelocityEstimator(LatentVelocityEstimator<D>),
+    /// See [`ConditionedMlp`].
+    ConditionedMlp(ConditionedMlp<D>),
 }
 
 macro_rules! each {
@@ -128,6 +161,7 @@ macro_rules! each {
             Network::SimpleUnet($network) => $do,
             Network::AttentionUnet($network) => $do,
             Network::LatentVelocityEstimator($network) => $do,
+            Network::ConditionedMlp($network) => $do,
         }
     };
 }
@@ -147,6 +181,9 @@ impl<D: Device> Network<D> {
             Architecture::LatentVelocityEstimator(config) => {
                 Self::LatentVelocityEstimator(LatentVelocityEstimator::new(device, config, stream)?)
             }
+            Architecture::ConditionedMlp(config) => {
+                Self::ConditionedMlp(ConditionedMlp::new(device, config, stream)?)
+            }
         })
     }
 
@@ -156,6 +193,7 @@ impl<D: Device> Network<D> {
             Self::SimpleUnet(n) => Architecture::SimpleUnet(n.config().clone()),
             Self::AttentionUnet(n) => Architecture::AttentionUnet(n.config().clone()),
             Self::LatentVelocityEstimator(n) => Architecture::LatentVelocityEstimator(n.config().clone()),
+            Self::ConditionedMlp(n) => Architecture::ConditionedMlp(n.config().clone()),
         }
     }
 }
