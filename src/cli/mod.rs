@@ -5,6 +5,7 @@
 
 mod arguments;
 mod demo;
+mod generate;
 mod infer;
 mod inspect;
 mod interrupt;
@@ -45,6 +46,7 @@ enum Command {
     Demo(demo::Demo),
     Simulate(simulate::Simulate),
     Train(train::Train),
+    Generate(generate::Generate),
     Infer(infer::Infer),
     Inspect(inspect::Inspect),
     Project(project::Project),
@@ -57,6 +59,7 @@ impl Command {
             Self::Demo(command) => command.run(out),
             Self::Simulate(command) => command.run(out),
             Self::Train(command) => command.run(out),
+            Self::Generate(command) => command.run(out),
             Self::Infer(command) => command.run(out),
             Self::Inspect(command) => command.run(out),
             Self::Project(command) => command.run(out),

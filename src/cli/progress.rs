@@ -3,8 +3,10 @@
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-use armilla_models::train::{Epoch, Event, Schedule, Trainer};
+use armilla_models::train::{Epoch, Event, Trainer};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::pipeline::EpochReport;
 
 /// A bar of `length` steps after a label. It is hidden where `shown` is false, as with `--json` and `--quiet`, and where
 /// standard error is not a terminal.
@@ -120,56 +122,16 @@ impl Training {
     }
 
     fn report(&self, epoch: &Epoch, number: usize, seconds: f64) -> String {
-        let rule = "=".repeat(80);
         let refined = self.label == REFINING;
-        let title = match (refined, epoch.warmup) {
-            (true, _) => format!("Refined, step {}", epoch.step),
-            (false, true) => format!("Epoch {number}/{} [WARMUP]", self.epochs),
-            (false, false) => format!("Epoch {number}/{}", self.epochs),
-        };
-        let mut text = format!("{rule}\n{title}\n{rule}\n");
-        let mut row = |name: &str, value: String| text += &format!("  {name:<11} {value}\n");
-        row("Train Loss:", shown(epoch.train_loss));
-        row("Val Loss:", shown(epoch.validation_loss));
-        row("LR:", scientific(epoch.learning_rate));
-        row("Time:", format!("{seconds:.1}s ({:.1}m)", seconds / 60.0));
-        if self.settings.schedule == Schedule::Plateau && !refined {
-            row(
-                "Plateau:",
-                format!("{}/{} bad epochs", epoch.bad, self.settings.plateau.patience),
-            );
+        EpochReport {
+            trainer: &self.settings,
+            epoch,
+            number,
+            epochs: self.epochs,
+            refined,
+            seconds,
         }
-        if let (Some(patience), false) = (self.settings.early_stopping, refined) {
-            row("Early Stop:", format!("{}/{patience} patience", epoch.stale));
-        }
-        if epoch.best {
-            text += "  ✓ New best model!\n";
-        }
-        text
-    }
-}
-
-/// Four decimals, or three digits of what is small.
-fn shown(loss: f64) -> String {
-    if loss.abs() < 0.01 {
-        scientific(loss)
-    } else {
-        format!("{loss:.4}")
-    }
-}
-
-/// As C and Python write it: `2.00e-05`.
-fn scientific(value: f64) -> String {
-    let text = format!("{value:.2e}");
-    match text.split_once('e') {
-        Some((digits, exponent)) => {
-            let (sign, exponent) = match exponent.strip_prefix('-') {
-                Some(exponent) => ('-', exponent),
-                None => ('+', exponent),
-            };
-            format!("{digits}e{sign}{exponent:0>2}")
-        }
-        None => text,
+        .to_string()
     }
 }
 
@@ -190,47 +152,4 @@ pub(super) fn spinner(label: &'static str) -> ProgressBar {
         ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10)).with_message(label);
     spinner.enable_steady_tick(Duration::from_millis(100));
     spinner
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_report_has_everything_that_is_counted() {
-        let mut training = Training::with_reports(&bar(1, "", false));
-        let settings = Trainer {
-            schedule: Schedule::Plateau,
-            early_stopping: Some(10),
-            ..Trainer::default()
-        };
-        training.event(&Event::Started {
-            trainer: &settings,
-            step: 0,
-            total: 1000,
-            epochs: 200,
-        });
-        let mut epoch = Epoch {
-            step: 5,
-            train_loss: 0.1234,
-            validation_loss: 0.1456,
-            learning_rate: 2e-5,
-            best: true,
-            warmup: true,
-            bad: 0,
-            stale: 0,
-        };
-        let rule = "=".repeat(80);
-        let wanted = format!(
-            "{rule}\nEpoch 1/200 [WARMUP]\n{rule}\n  Train Loss: 0.1234\n  Val Loss:   0.1456\n  LR:         2.00e-05\n  \
-             Time:       120.5s (2.0m)\n  Plateau:    0/2 bad epochs\n  Early Stop: 0/10 patience\n  ✓ New best model!\n"
-        );
-        assert_eq!(training.report(&epoch, 1, 120.5), wanted);
-        (epoch.best, epoch.warmup, epoch.bad, epoch.stale) = (false, false, 1, 3);
-        let text = training.report(&epoch, 7, 1.0);
-        for words in ["Epoch 7/200\n", "1/2 bad", "3/10 patience"] {
-            assert!(text.contains(words), "{text}");
-        }
-        assert!(!text.contains("best"), "{text}");
-    }
 }

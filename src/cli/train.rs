@@ -1,4 +1,4 @@
-//! Train a flow on the maps of files.
+//! Train a model on the maps of files.
 
 use std::fs;
 use std::io::Write;
@@ -6,18 +6,23 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use armilla_models::DeviceChoice;
-use armilla_models::train::{Epoch, steps_made};
+use armilla_models::train::{Epoch, Event, steps_made};
 use clap::Args;
 use serde::Serialize;
 
 use super::arguments::DataArguments;
 use super::{interrupt, note, progress, write_json};
 use crate::data::MapSet;
+use crate::pipeline::generative::{
+    GenerativeConfig, GenerativeMethod, GenerativeModel, GenerativeSettings, train_generative,
+};
 use crate::pipeline::trained::MODEL_FILE;
-use crate::pipeline::{OutFolder, PriorBox, PriorRange, TrainConfig, TrainRun, TrainSettings, train};
+use crate::pipeline::{
+    OutFolder, PriorBox, PriorRange, TrainConfig, TrainRun, TrainSettings, TrainedFlow, train,
+};
 use crate::{Error, Result};
 
-/// Train a flow-matching surrogate on maps: HDF5 files, or CAMELS `.npy` files.
+/// Train a surrogate for inference, or a generative model, on maps: HDF5 files, or CAMELS `.npy` files.
 #[derive(Debug, Args)]
 #[command(after_help = help())]
 pub(super) struct Train {
@@ -32,6 +37,9 @@ pub(super) struct Train {
     /// A YAML file of settings.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Begin from the weights of another run of the same method and network: another round.
+    #[arg(long, value_name = "RUN")]
+    from: Option<PathBuf>,
     /// The prior of a parameter; may be given several times.
     #[arg(long, value_name = "NAME=LOW:HIGH")]
     prior: Vec<PriorRange>,
@@ -56,11 +64,14 @@ pub(super) struct Train {
 }
 
 /// How the files begin that a training writes before its end.
-const OURS: [&str; 4] = [
+const OURS: [&str; 7] = [
     "checkpoint_best.",
     "checkpoint_last.",
     "history.",
     "training_history.",
+    "figs",
+    "logs",
+    "round-",
 ];
 
 /// A configuration with the keys that are changed most.
@@ -73,6 +84,14 @@ const CONFIGURATION: &str = "  network:
   split: {train: 0.8, validation: 0.1, test: 0.1}
 ";
 
+/// One of a generative model.
+const GENERATIVE: &str = "  method: diffusion
+  model: {from: SimpleUNet, base_channels: 32, channel_mults: [1, 2, 4], time_dim: 128}
+  diffusion: {timesteps: 1000, beta_start: 1.0e-4, beta_end: 0.02, schedule: linear, target: epsilon}
+  sampling: {method: ddim, ddim_timesteps: 50}
+  training: {epochs: 50, batch_size: 64, learning_rate: 5.0e-4, warmup_epochs: 5, early_stopping: 10}
+";
+
 fn help() -> String {
     format!(
         "Examples:\n  \
@@ -82,19 +101,28 @@ fn help() -> String {
          armilla train --data CAMELS.h5 --maps z=0/Mcdm --params params --out runs/mcdm\n  \
          armilla train --data part1.h5 part2.h5 --out runs/flow        several files as one set\n  \
          armilla train --data maps.h5 --out runs/flow --hold-out 3    keep map 3 unseen\n  \
-         armilla train --data maps.h5 --out runs/flow --resume         go on where it was ended\n\n\
-         A configuration is YAML; every key may be left out:\n{CONFIGURATION}\n\
+         armilla train --data maps.h5 --out runs/flow --resume         go on where it was ended\n  \
+         armilla train --data maps.h5 --out runs/ddpm --config diffusion.yaml    a generative model\n  \
+         armilla train --data more.h5 --out runs/ddpm2 --from runs/ddpm          another round of it\n\n\
+         Without a configuration, or with one like this, a surrogate is trained, which `armilla infer` reads. \
+         Every key may be left out:\n{CONFIGURATION}\n\
          Maps are divided by simulation. Pixels go through a logarithm if all are positive, and are standardised; \
          pixels: {{log: false, scale: minmax}} leaves them as they are and scales them to between -1 and 1. \
          augment turns, mirrors and shifts maps, which must be periodic for it. A training may count in epochs: \
          epochs, warmup_epochs; schedule is cosine, plateau (plateau: {{patience: 2, factor: 0.5}}) or constant; \
          early_stopping: 10 ends it after ten validations without a new best; accumulate: 4 sends a batch through \
          the network in four parts, which takes a fourth of the memory.\n\n\
+         A configuration with `method: flow` trains a generative model, from which `armilla generate` draws maps; the \
+         methods are {}. It has the sections model, training, sampling, figures, pixels, split, and one by the name of \
+         the method:\n{GENERATIVE}\n\
+         Ready ones are in examples/configs. Its run folder gets figs, with maps and spectra of what it generates, and \
+         logs too.\n\n\
          The run folder gets checkpoint_best and checkpoint_last (safetensors), history.jsonl and \
          training_history.png at each validation, and model.json at the end. Ctrl-C keeps the training and ends; the \
          same command with --resume goes on, also after a crash, to the same weights bit for bit. The prior is the \
          box stored with simulated maps, that of CAMELS for its parameters, else the range of the data; --prior \
-         overrides it. The same seed gives the same weights; on a graphics processor, up to rounding."
+         overrides it. The same seed gives the same weights; on a graphics processor, up to rounding.",
+        GenerativeMethod::ALL.map(GenerativeMethod::name).join(", ")
     )
 }
 
@@ -107,23 +135,27 @@ struct Trained<'a> {
     seconds: f64,
 }
 
+/// What is trained.
+#[allow(clippy::large_enum_variant)] // there is one
+enum Training {
+    Surrogate(TrainConfig),
+    Generative(GenerativeConfig, Option<GenerativeModel>),
+}
+
 impl Train {
     pub(super) fn run(&self, out: &mut dyn Write) -> Result<()> {
         let start = Instant::now();
         self.check_out()?;
         let device = self.device.settled()?;
         let set = MapSet::open(&self.data, &self.place.paths())?;
-        let config = match &self.config {
-            Some(path) => TrainConfig::read(path, set.len())?,
-            None => TrainConfig::for_maps(set.len()),
+        let training = self.training(set.len())?;
+        // Another round keeps the prior of the one before, but for what is said now.
+        let mut given = match &training {
+            Training::Generative(_, Some(from)) => from.card().parameters.0.clone(),
+            _ => Vec::new(),
         };
-        let (prior, remark) = PriorBox::of(&set, &self.prior).map_err(|e| Error::file(&self.data[0], e))?;
-        let settings = TrainSettings {
-            config,
-            prior,
-            hold_out: self.hold_out,
-            seed: self.seed,
-        };
+        given.extend(self.prior.iter().cloned());
+        let (prior, remark) = PriorBox::of(&set, &given).map_err(|e| Error::file(&self.data[0], e))?;
         let mut folder = OutFolder::create(&self.out)?;
         if let Some(remark) = remark {
             note(&remark);
@@ -135,24 +167,53 @@ impl Train {
             resume: self.resume,
             interrupt: Some(&interrupt),
         };
-        let bar = progress::bar(settings.config.training.steps as u64, "training", true);
+        let bar = progress::bar(0, "training", true);
         let mut reports = progress::Training::with_reports(&bar);
         // Once it runs: what is wrong before is said alone.
         let mut place = Some(format!("the network runs on {device}"));
-        let trained = train(&set, &settings, &run, &mut |event| {
+        let mut observe = |event: &Event<'_>| {
             if let Some(place) = place.take() {
                 bar.suspend(|| note(&place));
             }
             reports.event(event);
-        });
-        bar.finish_and_clear();
-        let (flow, trained) = trained?;
-        flow.save(&trained, &mut folder)?;
+        };
+        let (hold_out, seed) = (self.hold_out, self.seed);
+        let (trained, trainer, next) = match training {
+            Training::Surrogate(config) => {
+                let trainer = config.training;
+                let settings = TrainSettings {
+                    config,
+                    prior,
+                    hold_out,
+                    seed,
+                };
+                let trained = train(&set, &settings, &run, &mut observe);
+                bar.finish_and_clear();
+                let (flow, trained) = trained?;
+                flow.save(&trained, &mut folder)?;
+                (trained, trainer, self.infer_next(&set, &flow)?)
+            }
+            Training::Generative(config, from) => {
+                let trainer = config.training;
+                let settings = GenerativeSettings {
+                    config,
+                    prior,
+                    hold_out,
+                    seed,
+                    from,
+                };
+                let trained = train_generative(&set, &settings, &run, &mut observe);
+                bar.finish_and_clear();
+                let (model, trained) = trained?;
+                model.save(&trained, &mut folder)?;
+                (trained, trainer, self.generate_next(&model))
+            }
+        };
         let files = folder.keep();
         let seconds = start.elapsed().as_secs_f64();
         let history = trained.state.history();
         let best = history.iter().rfind(|epoch| epoch.best);
-        let patience = settings.config.training.early_stopping;
+        let patience = trainer.early_stopping;
         if let Some(last) = history
             .iter()
             .find(|epoch| patience.is_some_and(|p| epoch.stale >= p))
@@ -178,6 +239,41 @@ impl Train {
             out,
             "{folder}: trained in {seconds:.1} s, best validation loss {best:.5}"
         )?;
+        writeln!(out, "next: {next}")?;
+        Ok(())
+    }
+
+    /// What the configuration means, for a set of `maps` maps.
+    fn training(&self, maps: usize) -> Result<Training> {
+        let from = match &self.from {
+            Some(run) => Some(GenerativeModel::load(run)?),
+            None => None,
+        };
+        let Some(path) = &self.config else {
+            return Ok(match from {
+                Some(model) => Training::Generative(model.card().config.clone(), Some(model)),
+                None => Training::Surrogate(TrainConfig::for_maps(maps)),
+            });
+        };
+        let text = fs::read_to_string(path).map_err(|e| Error::file(path, format!("cannot be read: {e}")))?;
+        let fail = |e: Error| Error::file(path, e);
+        if GenerativeConfig::is_meant(&text).map_err(fail)? {
+            let config = GenerativeConfig::parse(&text).map_err(fail)?;
+            return Ok(Training::Generative(config, from));
+        }
+        if from.is_some() {
+            return Err(Error::file(
+                path,
+                "--from goes on with a generative model, and this is the configuration of a surrogate: add a `method`",
+            ));
+        }
+        Ok(Training::Surrogate(
+            TrainConfig::parse(&text, maps).map_err(fail)?,
+        ))
+    }
+
+    /// How to infer from a map that the flow was not trained on.
+    fn infer_next(&self, set: &MapSet, flow: &TrainedFlow) -> Result<String> {
         let mut untouched = flow.card().simulations()?.test.first().copied().unwrap_or(0);
         let mut data = &self.data[0];
         for (path, file) in self.data.iter().zip(set.files()) {
@@ -188,13 +284,28 @@ impl Train {
             untouched -= file.simulations;
         }
         let untouched = untouched * set.maps_per_simulation();
-        writeln!(
-            out,
-            "next: armilla infer --run {folder} --data {} --index {untouched} --method hmc --out {}",
+        Ok(format!(
+            "armilla infer --run {} --data {} --index {untouched} --method hmc --out {}",
+            self.out.display(),
             data.display(),
             self.out.with_file_name("posterior").display()
-        )?;
-        Ok(())
+        ))
+    }
+
+    /// How to draw maps at the middle of the prior.
+    fn generate_next(&self, model: &GenerativeModel) -> String {
+        let middle = |range: &PriorRange| match range.logarithmic {
+            true => (range.low * range.high).sqrt(),
+            false => 0.5 * (range.low + range.high),
+        };
+        let ranges = model.card().parameters.0.iter();
+        let middle: Vec<String> = ranges.map(|range| format!("{:.4}", middle(range))).collect();
+        format!(
+            "armilla generate --run {} --params={} --out {}",
+            self.out.display(),
+            middle.join(","),
+            self.out.with_file_name("samples.h5").display()
+        )
     }
 
     /// Somebody else's folder is not written into, and no training is lost.
@@ -252,5 +363,13 @@ mod tests {
         let mut changed = TrainConfig::for_maps(2000);
         changed.network.coefficient_widths = vec![64, 64];
         assert_eq!(TrainConfig::parse(CONFIGURATION, 2000).unwrap(), changed);
+        let plain = GenerativeConfig::parse("method: diffusion").unwrap();
+        let mut shown = GenerativeConfig::parse(GENERATIVE).unwrap();
+        (shown.model, shown.diffusion, shown.sampling) = (
+            plain.model.clone(),
+            plain.diffusion.clone(),
+            plain.sampling.clone(),
+        );
+        assert_eq!(shown, plain);
     }
 }

@@ -126,6 +126,12 @@ impl MapSet {
         self
     }
 
+    /// The same set, saying what the unit of its pixels is; empty for a ratio.
+    pub fn with_unit(mut self, unit: &str) -> Self {
+        self.unit = Some(unit.to_owned());
+        self
+    }
+
     /// The same set, saying from which box its parameters were drawn.
     ///
     /// # Errors

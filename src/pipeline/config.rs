@@ -12,7 +12,7 @@ use serde_norway::Value;
 use crate::data::{FieldScaling, Fractions};
 use crate::{Error, Result};
 
-/// The settings of a training: five sections, each of which may be left out, as may each key in them.
+/// The settings of the training of a surrogate: five sections, each of which may be left out, as may each key in them.
 ///
 /// ```
 /// use armilla::pipeline::TrainConfig;
@@ -23,6 +23,8 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainConfig {
+    /// What a configuration may call this method.
+    pub method: SurrogateMethod,
     /// The network.
     pub network: VelocityConfig,
     /// How it is trained.
@@ -33,6 +35,15 @@ pub struct TrainConfig {
     pub pixels: FieldScaling,
     /// Which fraction of the simulations goes into which part.
     pub split: Fractions,
+}
+
+/// The method of these settings; others are those of [`GenerativeConfig`](super::generative::GenerativeConfig).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SurrogateMethod {
+    /// Flow matching with a separable network.
+    #[default]
+    Surrogate,
 }
 
 /// Quadratic forms that the second stage of training fits, over all fields: more cost memory and gain little.

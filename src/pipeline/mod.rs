@@ -1,4 +1,5 @@
 //! Do what the commands do, callable from Rust: [`simulate()`], [`train()`], [`infer()`] and [`demo()`];
+//! [`generative`] trains models that draw new maps, for [`AnyRun::generate`];
 //! [`simulate_snapshots`] and [`project`] make maps by way of particles, [`spectra`] measures and compares them.
 //!
 //! ```text
@@ -7,9 +8,13 @@
 
 pub mod config;
 pub mod demo;
+pub mod epoch_report;
+pub mod generate;
+pub mod generative;
 pub mod infer;
 pub mod observation;
 pub mod out_folder;
+mod parts;
 mod pictures;
 pub mod prior_box;
 pub mod report;
@@ -22,6 +27,8 @@ pub mod trained;
 
 pub use config::TrainConfig;
 pub use demo::{DemoSettings, demo};
+pub use epoch_report::EpochReport;
+pub use generate::{AnyRun, GenerateSettings, GeneratedMaps};
 pub use infer::{InferSettings, Inference, Method, infer};
 pub use observation::Observation;
 pub use out_folder::OutFolder;

@@ -6,6 +6,7 @@ use armilla_samplers::surface::Surface as Cells;
 
 use super::{Inference, Method, Observation, OutFolder, TrainedFlow};
 use crate::Result;
+use crate::data::Origin;
 use crate::plot::{
     self, Corner, Curve, Histograms, Loss, ParameterRow, Posterior, Surface, autocorrelation, corner,
     likelihood_surface, loss, posterior_histogram, rank, trace,
@@ -44,12 +45,13 @@ pub(super) fn both(
 
 /// What the colours of a map mean.
 pub(super) fn label(flow: &TrainedFlow) -> &'static str {
-    match flow
-        .card()
-        .origin
-        .as_ref()
-        .map(|origin| origin.simulator.as_str())
-    {
+    quantity(flow.card().origin.as_ref())
+}
+
+/// What the pixels of a map are, as far as its origin tells.
+pub(super) fn quantity(origin: Option<&Origin>) -> &'static str {
+    // Behind the name of the simulator there may be that of the model that took its place.
+    match origin.and_then(|origin| origin.simulator.split_whitespace().next()) {
         Some("lognormal") => "1 + δ",
         Some("gaussian") => "δ",
         _ => "value",

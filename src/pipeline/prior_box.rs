@@ -134,6 +134,20 @@ impl PriorBox {
         self.0.iter().map(|range| [range.low, range.high]).collect()
     }
 
+    /// Parameters in physical units to the unit box, in which the prior is uniform: that of a logarithmic one is even in
+    /// the logarithm. `x` may hold several rows, one after the other.
+    pub fn to_unit(&self, x: &[f64]) -> Vec<f64> {
+        let ranges = self.0.iter().cycle();
+        let unit = |(x, range): (&f64, &PriorRange)| {
+            let [x, low, high] = match range.logarithmic {
+                true => [x.ln(), range.low.ln(), range.high.ln()],
+                false => [*x, range.low, range.high],
+            };
+            (x - low) / (high - low)
+        };
+        x.iter().zip(ranges).map(unit).collect()
+    }
+
     /// It as a prior of the samplers.
     ///
     /// # Errors
@@ -206,6 +220,16 @@ mod tests {
         let given: PriorRange = "a=-1:2".parse().unwrap();
         let (prior, note) = PriorBox::of(&set(&["a"], vec![0.0, 1.0]), &[given]).unwrap();
         assert_eq!((prior.bounds(), note), (vec![[-1.0, 2.0]], None));
+    }
+
+    #[test]
+    fn the_unit_box_is_even_where_the_prior_is() {
+        let ranges = ["Omega_m=0.1:0.5", "A_SN1=0.25:4"].map(|text| text.parse().unwrap());
+        let prior = PriorBox(ranges.to_vec());
+        let unit = prior.to_unit(&[0.1, 4.0, 0.3, 1.0]);
+        for (found, expected) in unit.iter().zip([0.0, 1.0, 0.5, 0.5]) {
+            assert!((found - expected).abs() < 1e-12, "{unit:?}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use armilla_models::checkpoint;
 use armilla_models::flow_matching::{FlowMatching, generate};
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{OutFolder, PriorBox};
 use crate::atomic::{cannot_write, write_atomically};
-use crate::data::{FieldTransform, Fractions, Origin, SetFile, Split};
+use crate::data::{FieldTransform, Fractions, MapSet, Origin, SetFile, Split};
 use crate::plot::{Curve, Loss, loss};
 use crate::{Error, Result};
 
@@ -27,8 +27,8 @@ pub const MODEL_FILE: &str = "model.json";
 pub(super) const HISTORY_PICTURE: &str = "training_history.png";
 /// The form of the description that this version writes.
 pub(super) const FORMAT: u32 = 3;
-/// Heun steps in which fields are generated: more are not seen in a picture.
-const GENERATION_STEPS: usize = 24;
+/// Heun steps in which maps are generated where nothing else is said: more are not seen in a picture.
+pub const GENERATION_STEPS: usize = 24;
 
 /// All that is needed to rebuild and understand a trained flow, but for its weights.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -81,8 +81,24 @@ impl ModelCard {
     ///
     /// Fractions that make no sense.
     pub fn simulations(&self) -> Result<Split> {
-        let split = Split::simulations(self.data.simulations, self.split, self.seed)?;
-        Ok(match self.held_out {
+        self.data.split(self.split, self.seed, self.held_out)
+    }
+}
+
+impl TrainingData {
+    /// The data of a set.
+    pub(super) fn of(set: &MapSet) -> Self {
+        Self {
+            files: set.files().to_vec(),
+            simulations: set.simulations(),
+            maps_per_simulation: set.maps_per_simulation(),
+        }
+    }
+
+    /// The parts into which the simulations are divided; `held_out` is moved to the test part.
+    pub(super) fn split(&self, fractions: Fractions, seed: u64, held_out: Option<usize>) -> Result<Split> {
+        let split = Split::simulations(self.simulations, fractions, seed)?;
+        Ok(match held_out {
             Some(simulation) => split.holding_out(simulation),
             None => split,
         })
@@ -140,36 +156,13 @@ impl TrainedFlow {
     /// A folder that is no run, a description or checkpoint that is damaged, and a checkpoint of another architecture.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let model = path.join(MODEL_FILE);
-        if !path.is_dir() {
-            return Err(Error::file(
-                path,
-                "there is no such run folder; make one with `armilla train`",
-            ));
-        }
-        let text = match fs::read_to_string(&model) {
-            Ok(text) => text,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                return Err(Error::file(
-                    path,
-                    format!("this is no run folder: it has no {MODEL_FILE}; make one with `armilla train`"),
-                ));
-            }
-            Err(e) => return Err(Error::file(&model, format!("cannot be read: {e}"))),
-        };
+        let (model, text) = read_description(path)?;
         let card = parse_card(&text).map_err(|e| Error::file(&model, e))?;
         let mut network = untrained(&Cpu::default(), &card).map_err(|e| Error::file(&model, e))?;
-        let best = path.join(BEST_FILE);
-        if !best.exists() {
-            return Err(Error::file(
-                &best,
-                "the checkpoint is missing; train again with --overwrite",
-            ));
-        }
-        let weights = checkpoint::load(&best)?;
+        let weights = best_weights(path)?;
         network.load(&weights).map_err(|e| {
             Error::file(
-                &best,
+                path.join(BEST_FILE),
                 format!("a checkpoint of another architecture than {MODEL_FILE} says: {e}"),
             )
         })?;
@@ -182,20 +175,9 @@ impl TrainedFlow {
     ///
     /// Files that cannot be written.
     pub fn save(&self, trained: &Trained, folder: &mut OutFolder) -> Result<()> {
-        let model = folder.file(MODEL_FILE);
-        if model.exists() {
-            fs::remove_file(&model).map_err(|e| Error::file(&model, cannot_write(&e)))?;
-        }
-        folder.file(BEST_FILE);
-        save_best(folder.path(), &self.network.weights())?;
-        folder.file(LAST_FILE);
-        trained.state.save(folder.path())?;
-        let history = trained.state.history();
-        folder.file(HISTORY_FILE);
-        save_history(folder.path(), history)?;
-        let loops = history.len() - usize::from(trained.refined);
-        draw_history(history, loops, &folder.file(HISTORY_PICTURE))?;
-        write_json(&model, &self.card)
+        let loops = trained.state.history().len() - usize::from(trained.refined);
+        let draw = |history: &[Epoch], path: &Path| draw_history(history, loops, path);
+        save_run(&self.network.weights(), trained, &self.card, &draw, folder)
     }
 
     /// Its description.
@@ -277,7 +259,16 @@ impl TrainedFlow {
     ///
     /// Parameters outside the prior.
     pub fn generate(&self, theta: &[f64], count: usize, key: NoiseKey) -> Result<Vec<f32>> {
-        let z = generate(&self.network, theta, count, GENERATION_STEPS, key)?;
+        self.generate_in(theta, count, GENERATION_STEPS, key)
+    }
+
+    /// The same in another number of Heun steps.
+    ///
+    /// # Errors
+    ///
+    /// As [`generate`](Self::generate), and no step.
+    pub fn generate_in(&self, theta: &[f64], count: usize, steps: usize, key: NoiseKey) -> Result<Vec<f32>> {
+        let z = generate(&self.network, theta, count, steps, key)?;
         Ok(self.card.transform.invert(&z))
     }
 }
@@ -312,19 +303,93 @@ pub(super) fn draw_history(history: &[Epoch], loops: usize, picture: &Path) -> R
     loss(&plot, picture)
 }
 
-fn parse_card(text: &str) -> std::result::Result<ModelCard, String> {
-    // The format first: what a later version writes may not parse otherwise.
-    #[derive(Deserialize)]
-    struct Format {
-        format: u32,
-    }
-    let Format { format } =
-        serde_json::from_str(text).map_err(|e| format!("is no description of a run: {e}"))?;
-    if format != FORMAT {
-        return Err(format!(
-            "the run has format {format}, this version reads {FORMAT}; train again or use another version"
+/// Reads the description of the run in the folder `path`: its file and its text.
+pub(super) fn read_description(path: &Path) -> Result<(PathBuf, String)> {
+    let model = path.join(MODEL_FILE);
+    if !path.is_dir() {
+        return Err(Error::file(
+            path,
+            "there is no such run folder; make one with `armilla train`",
         ));
     }
+    match fs::read_to_string(&model) {
+        Ok(text) => Ok((model, text)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(Error::file(
+            path,
+            format!("this is no run folder: it has no {MODEL_FILE}; make one with `armilla train`"),
+        )),
+        Err(e) => Err(Error::file(&model, format!("cannot be read: {e}"))),
+    }
+}
+
+/// What every description begins with. It is read first: what a later version writes may not parse otherwise.
+#[derive(Deserialize)]
+pub(super) struct Head {
+    format: u32,
+    /// How a generative model was trained; none for a surrogate.
+    pub method: Option<String>,
+}
+
+impl Head {
+    pub fn of(text: &str) -> std::result::Result<Self, String> {
+        serde_json::from_str(text).map_err(|e| format!("is no description of a run: {e}"))
+    }
+
+    /// Looks whether it is of the format that is read.
+    pub fn check(&self, read: u32) -> std::result::Result<(), String> {
+        if self.format == read {
+            return Ok(());
+        }
+        Err(format!(
+            "the run has format {}, this version reads {read}; train again or use another version",
+            self.format
+        ))
+    }
+}
+
+/// The best weights of the run in the folder `path`.
+pub(super) fn best_weights(path: &Path) -> Result<Weights> {
+    let best = path.join(BEST_FILE);
+    if !best.exists() {
+        return Err(Error::file(
+            &best,
+            "the checkpoint is missing; train again with --overwrite",
+        ));
+    }
+    Ok(checkpoint::load(&best)?)
+}
+
+/// Writes a run into `folder`, its description last: a folder that has one is whole.
+pub(super) fn save_run(
+    best: &Weights,
+    trained: &Trained,
+    card: &impl Serialize,
+    draw: &dyn Fn(&[Epoch], &Path) -> Result<()>,
+    folder: &mut OutFolder,
+) -> Result<()> {
+    let model = folder.file(MODEL_FILE);
+    if model.exists() {
+        fs::remove_file(&model).map_err(|e| Error::file(&model, cannot_write(&e)))?;
+    }
+    folder.file(BEST_FILE);
+    save_best(folder.path(), best)?;
+    folder.file(LAST_FILE);
+    trained.state.save(folder.path())?;
+    let history = trained.state.history();
+    folder.file(HISTORY_FILE);
+    save_history(folder.path(), history)?;
+    draw(history, &folder.file(HISTORY_PICTURE))?;
+    write_json(&model, card)
+}
+
+fn parse_card(text: &str) -> std::result::Result<ModelCard, String> {
+    let head = Head::of(text)?;
+    if let Some(method) = head.method {
+        return Err(format!(
+            "the run is of method {method}, and likelihoods of that method are not built yet: train a surrogate, with a configuration without `method`, and infer with it; `armilla generate` draws maps from this run"
+        ));
+    }
+    head.check(FORMAT)?;
     serde_json::from_str(text).map_err(|e| format!("is no description of a run: {e}"))
 }
 
