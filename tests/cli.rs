@@ -971,7 +971,7 @@ fn the_demo_compares_all_methods_with_the_exact_posterior() {
 
 #[test]
 fn help_of_every_command_has_examples() {
-    for command in ["simulate", "train", "infer", "demo"] {
+    for command in ["simulate", "train", "generate", "infer", "demo"] {
         let output = armilla(&[command, "--help"]);
         assert_success(&output);
         let help = text(&output.stdout);

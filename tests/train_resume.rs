@@ -16,6 +16,14 @@ network:
 training: {steps: 400, batch_size: 16, accumulate: 2, validate_every: 20, schedule: plateau}
 flow_matching: {refine: {draws: 4, steps: 4000, batch_size: 64}}
 ";
+/// A generative model: 20 validations, pictures at every fifth.
+const DIFFUSION: &str = "\
+method: diffusion
+model: {base_channels: 4, channel_mults: [1, 2], time_dim: 8}
+diffusion: {timesteps: 50}
+training: {epochs: 20, batch_size: 16, accumulate: 2, lr: 0.001, early_stopping: 0, augment: torus}
+figures: {every: 5, maps: 2, steps: 2}
+";
 /// Far more than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -38,6 +46,10 @@ struct Example {
 
 impl Example {
     fn new() -> Self {
+        Self::of(CONFIGURATION)
+    }
+
+    fn of(configuration: &str) -> Self {
         let example = Self {
             folder: tempfile::tempdir().unwrap(),
         };
@@ -53,7 +65,7 @@ impl Example {
             &example.path("maps.h5"),
         ];
         assert!(armilla(&simulate).output().unwrap().status.success());
-        fs::write(example.path("train.yaml"), CONFIGURATION).unwrap();
+        fs::write(example.path("train.yaml"), configuration).unwrap();
         example
     }
 
@@ -166,6 +178,34 @@ fn killed_again_and_again_it_ends_in_the_same_bytes() {
     // What is finished stays as it is.
     success(&example.train("killed", &["--resume"]).output().unwrap());
     assert!(whole == example.bytes("killed"));
+}
+
+#[test]
+fn a_killed_generative_model_ends_in_the_same_bytes() {
+    let example = Example::of(DIFFUSION);
+    success(&example.train("whole", &[]).output().unwrap());
+    let whole = example.bytes("whole");
+    let folder = example.folder.path().join("killed");
+    for (i, enough) in [1, 4, 11].into_iter().enumerate() {
+        let extra: &[&str] = if i == 0 { &[] } else { &["--resume"] };
+        let mut child = example
+            .train("killed", extra)
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        wait_until(&mut child, || validations(&folder) >= enough);
+        sleep(Duration::from_millis(3 * i as u64));
+        child.kill().unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(9));
+        assert!(!folder.join("model.json").exists());
+    }
+    let resumed = example.train("killed", &["--resume"]).output().unwrap();
+    success(&resumed);
+    assert!(text(&resumed.stderr).contains("resumed at step"));
+    assert!(whole == example.bytes("killed"));
+    assert!(folder.join("figs/samples_epoch_0020.png").exists());
+    let log = fs::read_to_string(folder.join("logs/training.log")).unwrap();
+    assert!(log.contains("Resumed at step") && log.contains("Epoch 20/20"));
 }
 
 #[test]
