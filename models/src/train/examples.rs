@@ -39,7 +39,15 @@ pub struct Examples<'a> {
     pub parameters: &'a [f64],
 }
 
-impl Examples<'_> {
+impl<'a> Examples<'a> {
+    /// Fields without parameters.
+    pub fn alone(fields: &'a dyn Fields) -> Self {
+        Self {
+            fields,
+            parameters: &[],
+        }
+    }
+
     /// How many fields of `numbers` numbers there are, and how many parameters each has.
     ///
     /// `part` is their name in an error.

@@ -28,7 +28,17 @@ pub struct Session<'a> {
     pub observe: &'a mut dyn FnMut(Event<'_>) -> Result<()>,
 }
 
-impl Session<'_> {
+impl<'a> Session<'a> {
+    /// A training that is kept nowhere, and that nobody interrupts.
+    pub fn new(seed: u64, observe: &'a mut dyn FnMut(Event<'_>) -> Result<()>) -> Self {
+        Self {
+            seed,
+            keep: None,
+            interrupt: None,
+            observe,
+        }
+    }
+
     pub(crate) fn is_interrupted(&self) -> bool {
         self.interrupt.is_some_and(|flag| flag.load(Ordering::Relaxed))
     }
