@@ -12,6 +12,7 @@
 //! | chains | [`trace`], [`rank`], [`autocorrelation`] |
 //! | many posteriors with known truths | [`coverage`], [`rank_histogram`] |
 //! | optimisers and trainings | [`loss`] |
+//! | flows | [`evolution`], [`planes`] |
 //!
 //! All of them return an error for what cannot be drawn: nothing at all, numbers that are not finite, draws that are all
 //! equal, lengths that do not fit each other, and a path that cannot be written.
@@ -25,6 +26,7 @@ mod contours;
 mod corner;
 mod coverage;
 mod density;
+mod evolution;
 mod field;
 mod image;
 mod inference;
@@ -32,6 +34,7 @@ mod legend;
 mod likelihood_surface;
 mod loss;
 mod panel;
+mod plane;
 mod posterior_histogram;
 mod rank;
 mod rank_histogram;
@@ -48,10 +51,12 @@ pub use autocorrelation::autocorrelation;
 pub use calibration::Calibration;
 pub use corner::{Corner, Posterior, corner};
 pub use coverage::coverage;
+pub use evolution::{Evolution, evolution};
 pub use field::{FieldPanel, Fields, fields};
 pub use inference::{Inference, ParameterRow, inference};
 pub use likelihood_surface::{Surface, likelihood_surface};
 pub use loss::{Curve, Loss, loss};
+pub use plane::{PlanePanel, Planes, planes};
 pub use posterior_histogram::{Histograms, posterior_histogram};
 pub use rank::rank;
 pub use rank_histogram::rank_histogram;

@@ -184,6 +184,79 @@ fn texts_neither_meet_nor_leave_the_paper() {
 }
 
 #[test]
+fn texts_of_flows_neither_meet_nor_leave_the_paper() {
+    let values: Vec<Vec<f64>> = (1..=24)
+        .map(|k| {
+            (0..90)
+                .map(|i| f64::from(k) * (0.3 * f64::from(i)).sin())
+                .collect()
+        })
+        .collect();
+    let times: Vec<f64> = (0..24).map(|k| 1.0 - f64::from(k) / 23.0).collect();
+    for count in [1, 2, 11, 24] {
+        let plot = Evolution {
+            title: "From noise to data, a title that is long",
+            name: "x",
+            times: &times[..count],
+            values: &values[..count],
+            target: Some(&[(0.0, 0.1), (0.5, 0.3)]),
+        };
+        hold("evolution", &evolution::picture(&plot).unwrap());
+    }
+    let path: Vec<[f64; 2]> = (0..20)
+        .map(|i| [0.1 * f64::from(i), (0.2 * f64::from(i)).cos()])
+        .collect();
+    let paths = vec![path.clone(); 3];
+    let arrows = [([0.0, 0.0], [1.0, 0.3]), ([1.0, 0.0], [-0.2, 0.3])];
+    for count in 1..=4 {
+        let panel = PlanePanel {
+            title: "rectified twice, 10 steps of Heun's method",
+            points: &path,
+            paths: &paths,
+            arrows: &arrows,
+        };
+        let plot = Planes {
+            title: "Two moons",
+            names: ["x_1", "x_2"],
+            panels: &vec![panel; count],
+        };
+        hold("planes", &plane::picture(&plot).unwrap());
+    }
+}
+
+#[test]
+fn flows_that_cannot_be_drawn_are_errors() {
+    let draw = |times: &[f64], values: &[Vec<f64>]| {
+        let plot = Evolution {
+            title: "t",
+            name: "x",
+            times,
+            values,
+            target: None,
+        };
+        evolution::picture(&plot).is_ok()
+    };
+    assert!(draw(&[0.5], &[vec![1.0, 1.0]]));
+    assert!(!draw(&[0.5], &[]) && !draw(&[], &[]) && !draw(&[0.5], &[vec![]]));
+    assert!(!draw(&[0.5], &[vec![f64::NAN]]) && !draw(&[f64::NAN], &[vec![1.0]]));
+    let plane = |panels: &[PlanePanel<'_>]| {
+        let plot = Planes {
+            title: "t",
+            names: ["x", "y"],
+            panels,
+        };
+        plane::picture(&plot).is_ok()
+    };
+    let points = |points| PlanePanel {
+        points,
+        ..PlanePanel::default()
+    };
+    assert!(plane(&[points(&[[0.0, 1.0]])]));
+    assert!(!plane(&[]) && !plane(&[points(&[])]) && !plane(&[points(&[[0.0, f64::NAN]])]));
+    assert!(!plane(&[points(&[[0.0, 1.0]]); 5]));
+}
+
+#[test]
 fn runs_that_cannot_be_drawn_are_errors() {
     let good = run(2, 2, 30);
     let with = |change: &dyn Fn(&mut Run)| {
