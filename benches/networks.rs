@@ -1,4 +1,5 @@
-//! Time the networks and their heaviest operations: forward, with the gradient in field and condition, and training.
+//! Time the networks and their heaviest operations: forward, with the gradient in field and condition, and training;
+//! networks also forward in reduced precision, where the processor has bf16.
 //!
 //! `cargo bench --bench networks` prints two tables; a name (`cargo bench --bench networks -- n3`) takes only the cases
 //! that contain it. Each case runs in a process of its own, so that its peak memory is its own. The lines go to
@@ -20,7 +21,10 @@ use armilla::models::{
     nets::{Architecture, AttentionUnetConfig, Conditioned, LatentVelocityConfig, Network, SimpleUnetConfig},
     ops::{
         Activation, Attention,
-        conv::geometry::{Extent, Geometry, Padding},
+        conv::{
+            Arithmetic,
+            geometry::{Extent, Geometry, Padding},
+        },
         peak,
     },
     train::{Adam, Trainer, adam::norm},
@@ -38,6 +42,8 @@ type Traced = Field<Cpu, OwnedTape<f32, Cpu>>;
 const WHILE: Duration = Duration::from_secs(3);
 const AT_LEAST: usize = 3;
 const PASSES: [&str; 3] = ["forward", "gradient", "train"];
+/// The first of them in bf16.
+const REDUCED: &str = "reduced";
 
 /// What is timed.
 struct Case {
@@ -122,11 +128,16 @@ fn cases() -> Vec<Case> {
 }
 
 impl Case {
-    fn passes(&self) -> &'static [&'static str] {
+    fn passes(&self) -> Vec<&'static str> {
+        let mut passes = PASSES.to_vec();
         match self.what {
-            What::Attention(_) => &PASSES[..2],
-            _ => &PASSES,
+            What::Attention(_) => passes.truncate(2),
+            What::Network(..) if Arithmetic::Reduced.available() == Arithmetic::Reduced => {
+                passes.insert(1, REDUCED);
+            }
+            _ => {}
         }
+        passes
     }
 
     /// Seconds of one repeat, the least of them.
@@ -151,6 +162,9 @@ impl Case {
                 let mut network = Network::new(&device, architecture, 1)?;
                 network.set_training(pass == "train");
                 network.freeze(pass != "train");
+                if pass == REDUCED {
+                    network.set_arithmetic(Arithmetic::Reduced);
+                }
                 let times: Vec<f64> = (0..batch)
                     .map(|i| time * (i as f64 + 0.5) / batch as f64)
                     .collect();
@@ -163,7 +177,7 @@ impl Case {
                     (Adam::new(&weights, &Trainer::default()), weights)
                 });
                 repeat(|| {
-                    if pass == "forward" {
+                    if ["forward", REDUCED].contains(&pass) {
                         network.forward(x.clone(), &times, condition.clone())?;
                         return Ok(());
                     }
@@ -309,6 +323,9 @@ fn main() -> Result<(), Error> {
 
 /// The rate of a pass: a gradient in the field doubles the work of a forward pass, one in the weights triples it.
 fn gflops(case: &Case, pass: &str, seconds: f64) -> Option<f64> {
-    let passes = PASSES.iter().position(|p| *p == pass)? + 1;
+    let passes = match pass {
+        REDUCED => 1,
+        _ => PASSES.iter().position(|p| *p == pass)? + 1,
+    };
     (case.gflop > 0.0).then(|| passes as f64 * case.gflop / seconds)
 }

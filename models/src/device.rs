@@ -12,7 +12,7 @@ use crate::{
     ops::{
         Activation, Attention, Direction, HostMap, Over, Resample, activation, attention, combine,
         conv::{
-            self,
+            self, Arithmetic,
             geometry::{Extent, Sizes},
         },
         host, mix, modulated_silu, norm, pixel_shuffle, resample,
@@ -26,6 +26,14 @@ use crate::{
 /// empty `impl Device for Cuda {}` is complete. A device overrides what it has a kernel for, and the
 /// tests compare the kernel with the composed form.
 pub trait Device: dfdx::tensor_ops::Device<f32> {
+    /// What this device makes of a wish; see [`Module::set_arithmetic`](crate::Module::set_arithmetic).
+    fn arithmetic(wanted: Arithmetic) -> Arithmetic {
+        match wanted {
+            Arithmetic::Reduced => Arithmetic::Full,
+            other => other,
+        }
+    }
+
     /// See [`conv`](crate::ops::conv()).
     ///
     /// # Errors

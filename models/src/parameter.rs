@@ -9,7 +9,7 @@ use crate::{
     error::{ModelError, Result},
     field::Flat,
     layers::BatchNorm,
-    ops::conv::Kept,
+    ops::conv::{Arithmetic, Kept, Packed},
     weights::{Weight, Weights},
 };
 
@@ -20,6 +20,9 @@ pub struct Parameter<D: Device> {
     pub(crate) values: Flat<D>,
     /// Where the composed convolution keeps what it looks up.
     pub(crate) kept: Kept<D>,
+    /// Where the convolution on the processor keeps the values as it wants them.
+    pub(crate) packed: Packed,
+    pub(crate) arithmetic: Arithmetic,
     role: Role,
 }
 
@@ -77,6 +80,8 @@ impl<D: Device> Parameter<D> {
             shape,
             values,
             kept: Kept::default(),
+            packed: Packed::default(),
+            arithmetic: Arithmetic::default(),
             role,
         })
     }
@@ -129,6 +134,8 @@ impl<D: Device> Parameter<D> {
     }
 
     pub(crate) fn set(&mut self, values: &[f32]) {
+        // What a clone shares stays as it is.
+        self.packed = Packed::default();
         self.values.copy_from(values);
     }
 }
@@ -190,6 +197,33 @@ pub trait Module<D: Device> {
     /// With `true`, gradients in the weights are neither computed nor kept: for inference.
     fn freeze(&mut self, frozen: bool) {
         self.parameters_mut().into_iter().for_each(|p| p.freeze(frozen));
+    }
+
+    /// Chooses how convolutions and linear maps are computed, and says what the device makes of it: `Full` in place of
+    /// [`Reduced`](Arithmetic::Reduced) where it has no instructions for bf16.
+    ///
+    /// Norms, attention and activations stay in single precision. Weights that are [frozen](Self::freeze) are kept in
+    /// the order in which they are used, in `Reduced` as bf16: half their bytes more, in `Full` up to as many again.
+    ///
+    /// ```
+    /// use armilla_models::{Cpu, Field, Module, nets::{Architecture, Conditioned, Network}, ops::conv::Arithmetic};
+    /// let device = Cpu::default();
+    /// let mut network = Network::new(&device, &Architecture::LatentVelocityEstimator(Default::default()), 1)?;
+    /// network.freeze(true);
+    /// if network.set_arithmetic(Arithmetic::Reduced) == Arithmetic::Full {
+    ///     eprintln!("this processor has no bf16: full precision is used");
+    /// }
+    /// let x = Field::new(&device, vec![0.5; 128 * 64], 1, 128, [4, 4, 4])?;
+    /// let velocity = network.forward(x, &[0.3], None)?;
+    /// # Ok::<(), armilla_models::ModelError>(())
+    /// ```
+    fn set_arithmetic(&mut self, wanted: Arithmetic) -> Arithmetic {
+        let arithmetic = D::arithmetic(wanted);
+        for p in self.parameters_mut() {
+            p.arithmetic = arithmetic;
+            p.packed = Packed::default();
+        }
+        arithmetic
     }
 
     /// With `true`, batch norms use the statistics of the batch and observe them; with `false`, as at first,

@@ -8,6 +8,7 @@ use armilla_models::{
     Dual, Field, Module,
     checkpoint::{self, Checkpoint, Precision},
     nets::{Conditioned, Network},
+    ops::conv::Arithmetic,
 };
 use dfdx::{
     tensor::Tape,
@@ -231,6 +232,67 @@ fn gradients_of_derivatives_are_those_of_differences() {
         if let Some(case) = Case::new(name) {
             case.check_gradient_of_tangent();
         }
+    }
+}
+
+/// Products of bf16 change the output by a few times their rounding, and only where nothing is recorded.
+#[test]
+fn parity_of_reduced_arithmetic() {
+    const ROUNDING: f32 = 1.0 / 256.0;
+    for name in ["simple_unet", "diffusion_hmc_unet", "latent_velocity_estimator"] {
+        let Some(mut case) = Case::new(name) else { continue };
+        case.network.freeze(true);
+        let (x, condition) = (case.field("io.x").unwrap(), case.field("io.cond"));
+        let output = |network: &Network<TestDevice>| {
+            let y = network.forward(x.clone(), &case.times(), condition.clone());
+            y.unwrap().to_vec()
+        };
+        let recorded = |network: &Network<TestDevice>| {
+            let told = condition.as_ref().map(Field::traced);
+            network.forward(x.traced(), &case.times(), told).unwrap().to_vec()
+        };
+        let expected = recorded(&case.network);
+        let mut network = case.network.clone();
+        if network.set_arithmetic(Arithmetic::Reduced) == Arithmetic::Full {
+            eprintln!("skipped: no instruction for bf16, full precision is used");
+            assert_eq!(output(&network), output(&case.network));
+            continue;
+        }
+        assert_eq!(
+            recorded(&network),
+            expected,
+            "{name}: gradients are those of full precision"
+        );
+        let reduced = output(&network);
+        case.expect("io.y", &output(&case.network), None);
+        let largest = expected.iter().fold(0f32, |m, v| m.max(v.abs()));
+        let apart = |y: &[f32]| {
+            let differences = y.iter().zip(&expected).map(|(a, b)| (a - b).abs());
+            differences.fold(0f32, |m, d| if d.is_nan() { f32::INFINITY } else { m.max(d) }) / largest
+        };
+        println!("{name}: {:.1e} of the largest output", apart(&reduced));
+        assert!(
+            (0.01 * ROUNDING..8.0 * ROUNDING).contains(&apart(&reduced)),
+            "{name}"
+        );
+        // What was kept of the weights goes when they change.
+        let weights = network.weights();
+        let mut others = weights.clone();
+        others
+            .0
+            .iter_mut()
+            .for_each(|w| w.values.iter_mut().for_each(|v| *v *= 0.5));
+        network.load(&others).unwrap();
+        assert_ne!(output(&network), reduced, "{name}");
+        network.load(&weights).unwrap();
+        assert_eq!(output(&network), reduced, "{name}");
+        // A clone shares nothing that the other's changes could spoil.
+        let clone = network.clone();
+        network.load(&others).unwrap();
+        assert_eq!(output(&clone), reduced, "{name}");
+        network.load(&weights).unwrap();
+        assert_eq!(network.set_arithmetic(Arithmetic::Exact), Arithmetic::Exact);
+        assert!(apart(&output(&network)) < SAME, "{name}");
     }
 }
 

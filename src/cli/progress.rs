@@ -78,6 +78,7 @@ impl Training {
                 step,
                 total,
                 epochs,
+                warmup,
             } => {
                 (self.settings, self.epochs, self.lap) = (**trainer, *epochs, Instant::now());
                 self.step(TRAINING, *step, *total);
@@ -85,6 +86,11 @@ impl Training {
                 self.bar.reset_eta();
                 if *step > 0 {
                     self.say(&format!("note: resumed at step {step} of {total}\n"));
+                }
+                if warmup > total {
+                    self.say(&format!(
+                        "note: the learning rate rises over {warmup} steps, of which only {total} are made\n"
+                    ));
                 }
             }
             Event::Step { step, total, .. } => self.step(TRAINING, *step, *total),

@@ -145,6 +145,13 @@ impl FlowMatching {
                 "refine.batch_size must be between 1 and {MOST}, refine.draws and refine.steps at most that: {self:?}"
             )));
         }
+        // Each draw of a field is held as a quadratic form.
+        let (draws, fields) = (self.refine.draws, training.fields.numbers() / n);
+        if draws.saturating_mul(fields) > MOST {
+            return Err(ModelError::Invalid(format!(
+                "refine.draws is {draws}, for each of {fields} fields: lower it, until they are {MOST} together at most"
+            )));
+        }
         let rate = self.refine.learning_rate;
         if !(rate > 0.0 && rate.is_finite()) {
             return Err(ModelError::Invalid(format!(

@@ -64,12 +64,11 @@ impl<D: Device> Conv<D> {
         stream: &mut Stream,
     ) -> Result<Self> {
         sizes_make_sense(channels, outputs, geometry.groups)?;
-        let inner = channels / geometry.groups;
-        let fan_in = inner * geometry.taps();
-        let shape = weight_shape([outputs, inner], geometry, dimensions)?;
+        let ends = [outputs, channels / geometry.groups];
+        let (weight, bias) = first_weights(device, ends, outputs, (geometry, dimensions), stream)?;
         Ok(Self {
-            weight: Parameter::uniform(device, shape, fan_in, stream)?,
-            bias: Some(Parameter::uniform(device, vec![outputs], fan_in, stream)?),
+            weight,
+            bias: Some(bias),
             geometry,
         })
     }
@@ -94,6 +93,21 @@ impl<D: Device> Conv<D> {
     pub fn forward<S: Signal<D>>(&self, x: S) -> Result<S> {
         x.conv(&self.weight, self.bias.as_ref(), self.geometry)
     }
+}
+
+/// A weight of `ends` by the kernel, and a bias, as PyTorch starts them: from the second axis of the weight, also where it
+/// is that of the outputs.
+fn first_weights<D: Device>(
+    device: &D,
+    ends: [usize; 2],
+    outputs: usize,
+    (geometry, dimensions): (Geometry, usize),
+    stream: &mut Stream,
+) -> Result<(Parameter<D>, Parameter<D>)> {
+    let fan_in = ends[1] * geometry.taps();
+    let shape = weight_shape(ends, geometry, dimensions)?;
+    let weight = Parameter::uniform(device, shape, fan_in, stream)?;
+    Ok((weight, Parameter::uniform(device, vec![outputs], fan_in, stream)?))
 }
 
 fn weight_shape(ends: [usize; 2], geometry: Geometry, dimensions: usize) -> Result<Vec<usize>> {
@@ -129,13 +143,11 @@ impl<D: Device> ConvTransposed<D> {
         stream: &mut Stream,
     ) -> Result<Self> {
         sizes_make_sense(channels, outputs, geometry.groups)?;
-        let inner = outputs / geometry.groups;
-        // PyTorch counts the second axis of the weight, also here.
-        let fan_in = inner * geometry.taps();
-        let shape = weight_shape([channels, inner], geometry, dimensions)?;
+        let ends = [channels, outputs / geometry.groups];
+        let (weight, bias) = first_weights(device, ends, outputs, (geometry, dimensions), stream)?;
         Ok(Self {
-            weight: Parameter::uniform(device, shape, fan_in, stream)?,
-            bias: Some(Parameter::uniform(device, vec![outputs], fan_in, stream)?),
+            weight,
+            bias: Some(bias),
             geometry,
         })
     }
@@ -164,9 +176,11 @@ impl<D: Device> Linear<D> {
     /// As [`Conv::new`].
     pub fn new(device: &D, [inputs, outputs]: [usize; 2], stream: &mut Stream) -> Result<Self> {
         sizes_make_sense(inputs, outputs, 1)?;
+        let point = (Geometry::pointwise(), 0);
+        let (weight, bias) = first_weights(device, [outputs, inputs], outputs, point, stream)?;
         Ok(Self {
-            weight: Parameter::uniform(device, vec![outputs, inputs], inputs, stream)?,
-            bias: Some(Parameter::uniform(device, vec![outputs], inputs, stream)?),
+            weight,
+            bias: Some(bias),
         })
     }
 

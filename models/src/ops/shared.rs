@@ -95,6 +95,14 @@ pub(crate) fn with_scratch<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) ->
     result
 }
 
+/// As `with_scratch`, for words of 32 bits.
+pub(crate) fn with_words<R>(len: usize, work: impl FnOnce(&mut [u32]) -> R) -> R {
+    with_scratch(len, |numbers| {
+        // SAFETY: the same memory under the same alignment; every bit pattern is a number of either kind.
+        work(unsafe { std::slice::from_raw_parts_mut(numbers.as_mut_ptr().cast::<u32>(), len) })
+    })
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

@@ -8,14 +8,13 @@ macro_rules! dispatch {
     ($(#[$doc:meta])* $visibility:vis fn $name:ident ( $($arg:ident : $type:ty),* $(,)? ) $(-> $ret:ty)? = $body:ident) => {
         $(#[$doc])*
         $visibility fn $name($($arg: $type),*) $(-> $ret)? {
+            $crate::ops::simd::dispatch_narrow! {
+                fn narrow($($arg: $type),*) $(-> $ret)? = $body
+            }
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
                 fn avx512($($arg: $type),*) $(-> $ret)? {
-                    $body::<true>($($arg),*)
-                }
-                #[target_feature(enable = "avx2,fma")]
-                fn avx2($($arg: $type),*) $(-> $ret)? {
                     $body::<true>($($arg),*)
                 }
                 if is_x86_feature_detected!("avx2")
@@ -28,8 +27,27 @@ macro_rules! dispatch {
                     // SAFETY: the processor has every feature that the function was compiled for.
                     return unsafe { avx512($($arg),*) };
                 }
+            }
+            narrow($($arg),*)
+        }
+    };
+}
+pub(crate) use dispatch;
+
+/// As `dispatch`, without AVX-512: for loops over rows of eight numbers, which compilers would make gathers and scatters
+/// of, at several times the price.
+macro_rules! dispatch_narrow {
+    ($(#[$doc:meta])* $visibility:vis fn $name:ident ( $($arg:ident : $type:ty),* $(,)? ) $(-> $ret:ty)? = $body:ident) => {
+        $(#[$doc])*
+        $visibility fn $name($($arg: $type),*) $(-> $ret)? {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx2,fma")]
+                fn avx2($($arg: $type),*) $(-> $ret)? {
+                    $body::<true>($($arg),*)
+                }
                 if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                    // SAFETY: as above.
+                    // SAFETY: the processor has both features that the function was compiled for.
                     return unsafe { avx2($($arg),*) };
                 }
             }
@@ -37,7 +55,7 @@ macro_rules! dispatch {
         }
     };
 }
-pub(crate) use dispatch;
+pub(crate) use dispatch_narrow;
 
 /// a·b + c, fused only where the processor does so: elsewhere `mul_add` is a slow library call.
 #[inline(always)]

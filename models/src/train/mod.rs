@@ -98,6 +98,8 @@ pub enum Event<'a> {
         total: usize,
         /// Validations in all.
         epochs: usize,
+        /// Steps over which the learning rate rises; where there are fewer in all, it never gets to where it should.
+        warmup: usize,
     },
     /// A step was made.
     Step {

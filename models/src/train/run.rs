@@ -89,6 +89,7 @@ impl Trainer {
             step: training.state.step(),
             total: plan.total,
             epochs: plan.epochs(),
+            warmup: plan.warmup,
         })?;
         training.tidy()?;
         if training.stages() == 0 {

@@ -1,6 +1,7 @@
 //! Let positions look at each other.
 
 pub(crate) mod cpu;
+mod loops;
 mod matrix;
 
 use dfdx::{

@@ -5,7 +5,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::{
-    gemm::{COLUMNS, ROWS, Tile, multiply_packed},
+    gemm::{COLUMNS, ROWS, Tile, add_products},
     shuffle::fetch,
     walk::{List, Segment, Walk},
     weights::{TAPS, Weights},
@@ -156,7 +156,7 @@ fn product_block_body<const FMA: bool>(
             for (i, patches) in patches.chunks_exact(size).take(columns.len()).enumerate() {
                 let b = &patches[..terms.len() * COLUMNS];
                 let place = nth * columns.len() + i;
-                let before = if start == 0 {
+                let mut tile = if start == 0 {
                     [[0.0; COLUMNS]; ROWS]
                 } else {
                     sums[place]
@@ -164,7 +164,7 @@ fn product_block_body<const FMA: bool>(
                 if terms.end == inner && (walk.axes[2].spread > 1 || product.write == Write::Add) {
                     prepare(product, group, row * ROWS, targets[i].as_slice());
                 }
-                let tile = multiply_packed::<FMA>(before, a, b);
+                add_products(&mut tile, a, b);
                 if terms.end == inner {
                     store(product, group, row * ROWS, targets[i].as_slice(), &tile);
                 } else {

@@ -1,6 +1,6 @@
 //! Multiply small matrices that stay in registers.
 
-use crate::ops::simd::multiply_add;
+use crate::ops::simd::{dispatch, multiply_add};
 
 /// Rows of a tile in registers.
 pub(super) const ROWS: usize = 6;
@@ -26,13 +26,16 @@ pub(super) fn multiply<const FMA: bool>(
     }
     assert!((count - 1) * a_step + ROWS <= a.len() && (count - 1) * b_step + COLUMNS <= b.len());
     for k in 0..count {
+        // SAFETY: k < count: inside, as asserted above. A check in every turn costs a tenth.
+        let (a, b) = unsafe {
+            (
+                &*a.as_ptr().add(k * a_step).cast::<[f32; ROWS]>(),
+                &*b.as_ptr().add(k * b_step).cast::<[f32; COLUMNS]>(),
+            )
+        };
         for i in 0..ROWS {
-            // SAFETY: k < count and i < ROWS: inside, as asserted above. A check in every turn costs a tenth.
-            let a = unsafe { *a.get_unchecked(k * a_step + i) };
             for j in 0..COLUMNS {
-                // SAFETY: as above, with j < COLUMNS.
-                let b = unsafe { *b.get_unchecked(k * b_step + j) };
-                tile[i][j] = multiply_add::<FMA>(a, b, tile[i][j]);
+                tile[i][j] = multiply_add::<FMA>(a[i], b[j], tile[i][j]);
             }
         }
     }
@@ -50,4 +53,14 @@ pub(super) fn multiply_packed<const FMA: bool>(mut tile: Tile, a: &[f32], b: &[f
         }
     }
     tile
+}
+
+dispatch! {
+    /// As `multiply_packed`, as a function of its own: among other loops, compilers divide the tile into narrow registers.
+    pub(super) fn add_products(tile: &mut Tile, a: &[f32], b: &[f32]) = add_products_body
+}
+
+#[inline(always)]
+fn add_products_body<const FMA: bool>(tile: &mut Tile, a: &[f32], b: &[f32]) {
+    *tile = multiply_packed::<FMA>(*tile, a, b);
 }

@@ -1,5 +1,6 @@
 //! Convolve fields of one, two or three dimensions, and carry them back to finer ones.
 
+mod arithmetic;
 mod composed;
 mod correlate;
 pub(crate) mod cpu;
@@ -7,13 +8,19 @@ mod direct;
 mod few;
 mod gemm;
 pub mod geometry;
+mod packed;
+mod planes;
+mod shifted;
 mod shuffle;
+#[cfg(test)]
+mod testing;
 mod walk;
 mod weights;
 mod winograd;
 
+pub use arithmetic::Arithmetic;
 pub use composed::{Kept, composed, composed_transposed};
-pub use cpu::set_exact;
+pub(crate) use packed::Packed;
 
 use dfdx::{tensor::Tape, tensor_ops::ReshapeTo};
 

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{gemm::ROWS, geometry::Sizes, walk::Walk};
+use super::{gemm::ROWS, geometry::Sizes, packed, planes::pair, walk::Walk};
 
 /// Taps that stand together for each source: most of them meet the same line.
 pub(super) const TAPS: usize = 4;
@@ -79,6 +79,36 @@ impl<'a> Weights<'a> {
                             for (i, to) in packed.iter_mut().enumerate().take(there) {
                                 *to = from[i * self.row_step];
                             }
+                        }
+                    }
+                }
+            });
+    }
+
+    /// Packs one group to (panels, terms, taps of the walk, rows), a term being one channel, or two in bf16.
+    pub(super) fn pack_words(&self, walk: &Walk, channels: usize, words: &mut [u32]) {
+        const ROWS: usize = packed::ROWS;
+        let taps = walk.taps();
+        let places: Vec<usize> = (0..taps).map(|tap| walk.in_kernel(tap, self.kernel)).collect();
+        let terms = self.sources.div_ceil(channels);
+        words
+            .par_chunks_exact_mut((terms * taps * ROWS).max(1))
+            .enumerate()
+            .for_each(|(panel, words)| {
+                words.fill(0);
+                let rows = panel * ROWS..self.rows.min(panel * ROWS + ROWS);
+                for (term, words) in words.chunks_exact_mut(taps * ROWS).enumerate() {
+                    for (at, row) in rows.clone().enumerate() {
+                        let first = row * self.row_step + term * channels * self.source_step;
+                        let one = &self.values[first..];
+                        let two = (channels == 2 && 2 * term + 1 < self.sources)
+                            .then(|| &self.values[first + self.source_step..]);
+                        for (place, word) in places.iter().zip(words[at..].iter_mut().step_by(ROWS)) {
+                            *word = match two {
+                                _ if channels == 1 => one[*place].to_bits(),
+                                Some(two) => pair(one[*place], two[*place]),
+                                None => pair(one[*place], 0.0),
+                            };
                         }
                     }
                 }

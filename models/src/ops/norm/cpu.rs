@@ -5,7 +5,7 @@
 use rayon::prelude::*;
 
 use super::{
-    Norm, Over, layer,
+    Norm, Over, layer, layer_tangent,
     rows::{Row, along, apply, backward_sums, combine, moments, tangent_sums, write},
 };
 use crate::ops::shared::{Parts, with_scratch};
@@ -220,7 +220,7 @@ pub(crate) fn tangent(
 ) {
     norm.check(&[x, t, out], mean, variance);
     if norm.over == Over::Layer {
-        return layer::tangent(norm, x, t, (mean, variance), out);
+        return layer_tangent::tangent(norm, x, t, (mean, variance), out);
     }
     let out = Parts::of(out);
     norm.tiles().for_each(|tile| {
@@ -261,7 +261,7 @@ pub(crate) fn tangent_backward(
 ) {
     norm.check(&[x, t, g, dx, dt], mean, variance);
     if norm.over == Over::Layer {
-        return layer::tangent_backward(norm, x, t, (mean, variance), g, (dx, dt), d_weight);
+        return layer_tangent::tangent_backward(norm, x, t, (mean, variance), g, (dx, dt), d_weight);
     }
     let (dx, dt) = (Parts::of(dx), Parts::of(dt));
     with_scratch(3 * norm.shape[0] * norm.shape[1], |sums| {

@@ -6,10 +6,7 @@
 
 use rayon::prelude::*;
 
-use super::{
-    Norm,
-    cpu::{Means, add_rows},
-};
+use super::{Norm, cpu::add_rows};
 use crate::ops::{
     activation::cpu::{derivatives, each_activation},
     shared::{Parts, with_scratch},
@@ -17,21 +14,21 @@ use crate::ops::{
 };
 
 /// Positions of a block.
-const LANES: usize = 64;
+pub(super) const LANES: usize = 64;
 
 type Lanes = [f32; LANES];
 /// Sums of lanes.
 type Wide = [f64; LANES];
-const ONES: Lanes = [1.0; LANES];
+pub(super) const ONES: Lanes = [1.0; LANES];
 
 /// A block of positions of one sample, with its means and 1 / √(σ² + ε).
-struct Block<'a> {
-    norm: &'a Norm<'a>,
+pub(super) struct Block<'a> {
+    pub norm: &'a Norm<'a>,
     sample: usize,
     start: usize,
-    len: usize,
-    mean: Lanes,
-    reciprocal: Lanes,
+    pub len: usize,
+    pub mean: Lanes,
+    pub reciprocal: Lanes,
 }
 
 /// All blocks, without their means.
@@ -52,7 +49,7 @@ fn blocks<'a>(norm: &'a Norm<'a>) -> impl IndexedParallelIterator<Item = Block<'
 }
 
 /// All blocks with theirs.
-fn blocks_of<'a>(
+pub(super) fn blocks_of<'a>(
     norm: &'a Norm<'a>,
     mean: &'a [f32],
     variance: &'a [f32],
@@ -72,7 +69,7 @@ impl Block<'_> {
     }
 
     /// Where its numbers of channel `c` lie.
-    fn place(&self, c: usize) -> std::ops::Range<usize> {
+    pub fn place(&self, c: usize) -> std::ops::Range<usize> {
         let start = self.row(c) * self.norm.shape[2] + self.start;
         start..start + self.len
     }
@@ -83,7 +80,7 @@ impl Block<'_> {
         start..start + self.len
     }
 
-    fn channels(&self) -> usize {
+    pub fn channels(&self) -> usize {
         self.norm.shape[1]
     }
 
@@ -95,7 +92,7 @@ impl Block<'_> {
 
     /// The block's numbers of channel `c`, zeros where it is short.
     #[inline(always)]
-    fn load(&self, list: &[f32], c: usize) -> Lanes {
+    pub fn load(&self, list: &[f32], c: usize) -> Lanes {
         let mut lanes = [0.0; LANES];
         let from = &list[self.place(c)];
         match from.first_chunk::<LANES>() {
@@ -107,7 +104,7 @@ impl Block<'_> {
 
     /// x̂ of channel `c`.
     #[inline(always)]
-    fn normal(&self, x: &[f32], c: usize) -> Lanes {
+    pub fn normal(&self, x: &[f32], c: usize) -> Lanes {
         let mut x = self.load(x, c);
         for l in 0..LANES {
             x[l] = (x[l] - self.mean[l]) * self.reciprocal[l];
@@ -129,20 +126,20 @@ impl Block<'_> {
     }
 
     /// Sums over channels to means.
-    fn means<const K: usize>(&self, sums: [Wide; K]) -> [Wide; K] {
+    pub fn means<const K: usize>(&self, sums: [Wide; K]) -> [Wide; K] {
         sums.map(|lanes| lanes.map(|sum| sum / self.norm.shape[1] as f64))
     }
 }
 
 /// Adds weight · a · b.
 #[inline(always)]
-fn add_product(total: &mut Wide, weight: f32, a: &Lanes, b: &Lanes) {
+pub(super) fn add_product(total: &mut Wide, weight: f32, a: &Lanes, b: &Lanes) {
     for l in 0..LANES {
         total[l] += (weight * a[l] * b[l]) as f64;
     }
 }
 
-fn narrow(lanes: &Wide) -> Lanes {
+pub(super) fn narrow(lanes: &Wide) -> Lanes {
     lanes.map(|v| v as f32)
 }
 
@@ -241,7 +238,7 @@ pub(super) fn backward(
 }
 
 /// Sums over the blocks of each row: block `k` of row `bc` is at `k · rows + bc`.
-fn add_blocks(sums: &mut [[f32; 3]], rows: usize) -> &[[f32; 3]] {
+pub(super) fn add_blocks(sums: &mut [[f32; 3]], rows: usize) -> &[[f32; 3]] {
     let (first, rest) = sums.split_at_mut(rows);
     for (bc, out) in first.iter_mut().enumerate() {
         let mut total = out.map(|v| v as f64);
@@ -257,7 +254,7 @@ fn add_blocks(sums: &mut [[f32; 3]], rows: usize) -> &[[f32; 3]] {
 
 impl Block<'_> {
     /// Where the sums of channel `c` over this block go.
-    fn sums_at(&self, c: usize) -> std::ops::Range<usize> {
+    pub fn sums_at(&self, c: usize) -> std::ops::Range<usize> {
         let rows = self.norm.shape[0] * self.channels();
         let at = self.start / LANES * rows + self.row(c);
         at..at + 1
@@ -315,113 +312,4 @@ fn sum(lanes: &Lanes) -> f32 {
         }
     }
     total.iter().sum()
-}
-
-pub(super) fn tangent(
-    norm: &Norm,
-    x: &[f32],
-    t: &[f32],
-    (mean, variance): (&[f32], &[f32]),
-    out: &mut [f32],
-) {
-    let out = Parts::of(out);
-    blocks_of(norm, mean, variance).for_each(|block| tangent_block(&block, x, t, &out));
-}
-
-dispatch! {
-    fn tangent_block(block: &Block, x: &[f32], t: &[f32], out: &Parts<f32>) = tangent_body
-}
-
-#[inline(always)]
-fn tangent_body<const FMA: bool>(block: &Block, x: &[f32], t: &[f32], out: &Parts<f32>) {
-    let mut means = [[0.0; LANES]; 2];
-    for c in 0..block.channels() {
-        let t = block.load(t, c);
-        add_product(&mut means[0], 1.0, &t, &ONES);
-        add_product(&mut means[1], 1.0, &t, &block.normal(x, c));
-    }
-    let [t0, t1] = block.means(means).each_ref().map(narrow);
-    for c in 0..block.channels() {
-        let (normal, mut t, weight) = (block.normal(x, c), block.load(t, c), block.norm.weight[c]);
-        for l in 0..LANES {
-            t[l] = weight * block.reciprocal[l] * (t[l] - t0[l] - normal[l] * t1[l]);
-        }
-        // SAFETY: a block's positions belong to it.
-        unsafe { out.take(block.place(c)) }.copy_from_slice(&t[..block.len]);
-    }
-}
-
-pub(super) fn tangent_backward(
-    norm: &Norm,
-    x: &[f32],
-    t: &[f32],
-    (mean, variance): (&[f32], &[f32]),
-    g: &[f32],
-    (dx, dt): (&mut [f32], &mut [f32]),
-    d_weight: &mut [f32],
-) {
-    let [batch, channels, positions] = norm.shape;
-    let rows = batch * channels;
-    let gradients = (Parts::of(dx), Parts::of(dt));
-    with_scratch(3 * rows * positions.div_ceil(LANES), |sums| {
-        let sums = sums.as_chunks_mut::<3>().0;
-        let parts = Parts::of(sums);
-        blocks_of(norm, mean, variance)
-            .for_each(|block| tangent_backward_block(&block, x, t, g, &gradients, &parts));
-        add_rows(add_blocks(sums, rows), channels, 0, d_weight);
-    });
-}
-
-dispatch! {
-    fn tangent_backward_block(
-        block: &Block, x: &[f32], t: &[f32], g: &[f32], gradients: &(Parts<f32>, Parts<f32>), sums: &Parts<[f32; 3]>,
-    ) = tangent_backward_body
-}
-
-#[inline(always)]
-fn tangent_backward_body<const FMA: bool>(
-    block: &Block,
-    x: &[f32],
-    t: &[f32],
-    g: &[f32],
-    (dx, dt): &(Parts<f32>, Parts<f32>),
-    sums: &Parts<[f32; 3]>,
-) {
-    let weight = block.norm.weight;
-    let mut means = [[0.0; LANES]; 5];
-    for c in 0..block.channels() {
-        let (normal, t, g) = (block.normal(x, c), block.load(t, c), block.load(g, c));
-        add_product(&mut means[0], 1.0, &t, &ONES);
-        add_product(&mut means[1], 1.0, &t, &normal);
-        add_product(&mut means[2], weight[c], &g, &ONES);
-        add_product(&mut means[3], weight[c], &g, &normal);
-        add_product(&mut means[4], weight[c], &g, &t);
-    }
-    let means = block.means(means);
-    let mut lanes = [Means::default(); LANES];
-    for (l, lane) in lanes.iter_mut().enumerate() {
-        *lane = Means::of(std::array::from_fn(|k| means[k][l]));
-    }
-    for c in 0..block.channels() {
-        let mut total = 0.0;
-        // SAFETY: a block's positions, and its place among the sums, belong to it.
-        let (dx, dt, sums) = unsafe {
-            (
-                dx.take(block.place(c)),
-                dt.take(block.place(c)),
-                sums.take(block.sums_at(c)),
-            )
-        };
-        let (x, t, g) = (&x[block.place(c)], &t[block.place(c)], &g[block.place(c)]);
-        for l in 0..block.len {
-            let (m, r) = (lanes[l], block.reciprocal[l]);
-            let normal = (x[l] - block.mean[l]) * r;
-            let a = weight[c] * g[l];
-            total += r * g[l] * (t[l] - m.t0 - normal * m.t1);
-            dt[l] += r * (a - m.a0 - normal * m.a1);
-            let [of_a, of_t, of_one, of_normal] = m.x_terms(r);
-            dx[l] += of_a * a + of_t * t[l] + of_one + of_normal * normal;
-        }
-        sums[0] = [total, 0.0, 0.0];
-    }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod cpu;
 mod layer;
+mod layer_tangent;
 mod rows;
 
 use dfdx::{

@@ -14,7 +14,7 @@ use crate::ops::{
         shuffle::split_in_four,
     },
     shared::Parts,
-    simd::dispatch,
+    simd::dispatch_narrow,
 };
 
 /// Some lines of tiles.
@@ -87,7 +87,7 @@ pub(super) fn convolve(block: &Block<'_>, weights: &[f32], inputs: &mut [f32], w
     }
 }
 
-dispatch! {
+dispatch_narrow! {
     /// Transforms some terms of the inputs to (frequencies, columns, inner, COLUMNS), whose terms only it may hold.
     pub(super) fn transform_inputs(block: &Block<'_>, terms: Range<usize>, inputs: Parts<'_, f32>, work: &mut [f32]) = transform_inputs_body
 }
@@ -130,7 +130,9 @@ fn transform_inputs_body<const FMA: bool>(
                 None => {
                     for t in tile..tile + count * block.across() {
                         for f in 0..FREQUENCIES {
-                            put(inputs, f * block.input_step() + block.place(i, t), &[0.0]);
+                            let start = f * block.input_step() + block.place(i, t);
+                            // SAFETY: this task alone has its terms.
+                            unsafe { put(inputs, start, &[0.0]) };
                         }
                     }
                 }
@@ -235,14 +237,17 @@ fn transform_line<const FMA: bool>(
             let n = [LANES, LANES / 2, 1][usize::from(room < LANES) + usize::from(room < LANES / 2)];
             for (f, lanes) in six.as_flattened().iter().enumerate() {
                 let start = start + f * block.input_step();
-                match n {
-                    LANES => put(inputs, start, lanes),
-                    1 => put(inputs, start, &[lanes[t]]),
-                    _ => put(
-                        inputs,
-                        start,
-                        &[lanes[t], lanes[t + 1], lanes[t + 2], lanes[t + 3]],
-                    ),
+                // SAFETY: this task alone has its terms, `inner` among them.
+                unsafe {
+                    match n {
+                        LANES => put(inputs, start, lanes),
+                        1 => put(inputs, start, &[lanes[t]]),
+                        _ => put(
+                            inputs,
+                            start,
+                            &[lanes[t], lanes[t + 1], lanes[t + 2], lanes[t + 3]],
+                        ),
+                    }
                 }
             }
             t += n;
@@ -251,13 +256,16 @@ fn transform_line<const FMA: bool>(
 }
 
 /// Writes neighbouring tiles of a term.
+///
+/// # Safety
+/// Only one thread may hold the term that they belong to.
 #[inline(always)]
-fn put<const N: usize>(inputs: Parts<'_, f32>, start: usize, lanes: &[f32; N]) {
-    // SAFETY: of all threads, only this one has the term that these belong to.
+unsafe fn put<const N: usize>(inputs: Parts<'_, f32>, start: usize, lanes: &[f32; N]) {
+    // SAFETY: by the caller's promise.
     unsafe { inputs.part(start, N) }.copy_from_slice(lanes);
 }
 
-dispatch! {
+dispatch_narrow! {
     /// Transforms the products of some panels back and writes their outputs.
     pub(super) fn transform_outputs(block: &Block<'_>, panels: Range<usize>, products: &[f32]) = transform_outputs_body
 }

@@ -16,7 +16,7 @@ use crate::ops::{
         walk::Walk,
     },
     shared::with_scratch,
-    simd::dispatch,
+    simd::{dispatch, dispatch_narrow},
 };
 
 /// Channels of a task.
@@ -113,44 +113,59 @@ impl Task<'_> {
     }
 }
 
-dispatch! {
-    /// Writes Σ_tiles of the products of transformed outputs and inputs to (frequencies, panels, blocks, ROWS, COLUMNS).
-    fn sum_tiles(task: &Task<'_>, work: &mut [f32], field: &mut [f32], sums: &mut [f32]) = sum_tiles_body
-}
-
-#[inline(always)]
-fn sum_tiles_body<const FMA: bool>(task: &Task<'_>, work: &mut [f32], field: &mut [f32], sums: &mut [f32]) {
+/// Writes Σ_tiles of the products of transformed outputs and inputs to (frequencies, panels, blocks, ROWS, COLUMNS).
+fn sum_tiles(task: &Task<'_>, work: &mut [f32], field: &mut [f32], sums: &mut [f32]) {
     sums.fill(0.0);
-    let [x_step, y_step] = task.steps();
-    let [x_frequency, y_frequency] = task.frequency_steps();
-    let (inputs, outputs) = work.split_at_mut(FREQUENCIES * x_frequency);
-    let blocks = task.channels.len().div_ceil(COLUMNS);
+    let (inputs, outputs) = work.split_at_mut(FREQUENCIES * task.frequency_steps()[0]);
     for start in task.lines.clone().step_by(task.lines_at_once()) {
         let lines = start..(start + task.lines_at_once()).min(task.lines.end);
         let count = lines.len() * task.across();
-        transform_inputs::<FMA>(task, lines.clone(), field, inputs);
-        transform_outputs::<FMA>(task, lines, field, outputs);
-        let frequencies = sums.chunks_exact_mut(sums.len() / FREQUENCIES);
-        let operands = inputs
-            .chunks_exact(x_frequency)
-            .zip(outputs.chunks_exact(y_frequency));
-        for (sums, (x, y)) in frequencies.zip(operands) {
-            let (x, y) = (&x[..count * x_step], &y[..count * y_step]);
-            let tiles = sums.as_chunks_mut::<COLUMNS>().0.as_chunks_mut::<ROWS>().0;
-            for (panel, tiles) in tiles.chunks_exact_mut(CHANNELS / COLUMNS).enumerate() {
-                for (block, sum) in tiles.iter_mut().enumerate().take(blocks) {
-                    let (y, x) = (&y[panel * ROWS..], &x[block * COLUMNS..]);
-                    let tile: Tile = *sum;
-                    *sum = multiply::<FMA>(tile, count, (y, y_step), (x, x_step));
-                }
+        transform_inputs(task, lines.clone(), field, inputs);
+        transform_outputs(task, lines, field, outputs);
+        multiply_tiles(task, count, inputs, outputs, sums);
+    }
+}
+
+dispatch! {
+    /// Adds the products of `count` tiles.
+    fn multiply_tiles(task: &Task<'_>, count: usize, inputs: &[f32], outputs: &[f32], sums: &mut [f32]) = multiply_tiles_body
+}
+
+#[inline(always)]
+fn multiply_tiles_body<const FMA: bool>(
+    task: &Task<'_>,
+    count: usize,
+    inputs: &[f32],
+    outputs: &[f32],
+    sums: &mut [f32],
+) {
+    let [x_step, y_step] = task.steps();
+    let [x_frequency, y_frequency] = task.frequency_steps();
+    let blocks = task.channels.len().div_ceil(COLUMNS);
+    let frequencies = sums.chunks_exact_mut(sums.len() / FREQUENCIES);
+    let operands = inputs
+        .chunks_exact(x_frequency)
+        .zip(outputs.chunks_exact(y_frequency));
+    for (sums, (x, y)) in frequencies.zip(operands) {
+        let (x, y) = (&x[..count * x_step], &y[..count * y_step]);
+        let tiles = sums.as_chunks_mut::<COLUMNS>().0.as_chunks_mut::<ROWS>().0;
+        for (panel, tiles) in tiles.chunks_exact_mut(CHANNELS / COLUMNS).enumerate() {
+            for (block, sum) in tiles.iter_mut().enumerate().take(blocks) {
+                let (y, x) = (&y[panel * ROWS..], &x[block * COLUMNS..]);
+                let tile: Tile = *sum;
+                *sum = multiply::<FMA>(tile, count, (y, y_step), (x, x_step));
             }
         }
     }
 }
 
-/// Transforms what lines of tiles meet to (frequencies, tiles, channels).
+dispatch_narrow! {
+    /// Transforms what lines of tiles meet to (frequencies, tiles, channels).
+    fn transform_inputs(task: &Task<'_>, lines: Range<usize>, field: &mut [f32], to: &mut [f32]) = transform_inputs_body
+}
+
 #[inline(always)]
-fn transform_inputs<const FMA: bool>(
+fn transform_inputs_body<const FMA: bool>(
     task: &Task<'_>,
     lines: Range<usize>,
     field: &mut [f32],
@@ -221,9 +236,13 @@ fn transform_inputs<const FMA: bool>(
     }
 }
 
-/// Transforms the gradient of lines of tiles of outputs to (frequencies, tiles, outputs).
+dispatch_narrow! {
+    /// Transforms the gradient of lines of tiles of outputs to (frequencies, tiles, outputs).
+    fn transform_outputs(task: &Task<'_>, lines: Range<usize>, field: &mut [f32], to: &mut [f32]) = transform_outputs_body
+}
+
 #[inline(always)]
-fn transform_outputs<const FMA: bool>(
+fn transform_outputs_body<const FMA: bool>(
     task: &Task<'_>,
     lines: Range<usize>,
     field: &mut [f32],
@@ -284,7 +303,7 @@ struct Sums<'a> {
     taps: usize,
 }
 
-dispatch! {
+dispatch_narrow! {
     /// Adds the gradient of one output's weights.
     fn finish(sums: &Sums<'_>, tiling: &Tiling, output: usize, dw: &mut [f32]) = finish_body
 }

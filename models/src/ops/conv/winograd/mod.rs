@@ -24,12 +24,13 @@ use super::{
     direct::Write,
     gemm::{COLUMNS, ROWS},
     geometry::Sizes,
+    shuffle::lines_last,
     walk::Walk,
     weights::Weights,
 };
 use crate::ops::{
     shared::{Parts, with_scratch},
-    simd::dispatch,
+    simd::dispatch_narrow,
 };
 
 /// Transformed inputs that a core holds at a time: about half of a second-level cache of 512 KB.
@@ -45,6 +46,8 @@ const MANY_WEIGHTS: usize = 1 << 20;
 const SAMPLE: usize = 1 << 24;
 /// Tasks to divide outputs into, at least.
 const TASKS: usize = 8;
+/// Kernels that are transposed at a time.
+const TOGETHER: usize = 8;
 /// Terms that a task transforms.
 const TERMS: usize = 16;
 
@@ -245,7 +248,7 @@ fn transform_all(block: &Block<'_>, inputs: &mut [f32]) {
 /// Convolves all tiles as one block, divided by outputs: each weight is used as soon as it is transformed.
 fn convolve_few(block: &Block<'_>, weights: &Weights<'_>) {
     let tiling = block.tiling;
-    let chunk = (tiling.panels() / TASKS).clamp(1, 4);
+    let chunk = 1;
     with_scratch(block.inputs_len(), |inputs| {
         transform_all(block, inputs);
         (0..tiling.panels().div_ceil(chunk))
@@ -265,7 +268,7 @@ fn convolve_few(block: &Block<'_>, weights: &Weights<'_>) {
     });
 }
 
-dispatch! {
+dispatch_narrow! {
     /// Transforms a panel of weights to (frequencies, inner, ROWS).
     fn transform_weights(tiling: &Tiling, weights: &Weights<'_>, panel: usize, to: &mut [f32]) = transform_weights_body
 }
@@ -278,22 +281,37 @@ fn transform_weights_body<const FMA: bool>(
     to: &mut [f32],
 ) {
     let depth = &tiling.walk.axes[0];
+    let (begin, there) = (
+        panel * ROWS * weights.row_step,
+        ROWS.min(tiling.rows - panel * ROWS),
+    );
+    // Kernels that are neighbours in memory are transposed together.
+    let together = if weights.source_step == 9 { TOGETHER } else { 1 };
+    let mut nines = [[[0.0; LANES]; 9]; TOGETHER];
     for tap in 0..depth.taps {
-        let first = (depth.first + depth.every * tap) * 9;
-        for s in 0..tiling.sources {
-            let mut kernel = [[[0.0; LANES]; 3]; 3];
-            for (lane, row) in (panel * ROWS..tiling.rows.min(panel * ROWS + ROWS)).enumerate() {
-                let start = row * weights.row_step + s * weights.source_step + first;
-                let nine = &weights.values[start..start + 9];
-                for (i, w) in nine.iter().enumerate() {
-                    let i = if tiling.turned { 8 - i } else { i };
-                    kernel[i / 3][i % 3][lane] = *w;
+        let first = begin + (depth.first + depth.every * tap) * 9;
+        for start in (0..tiling.sources).step_by(together) {
+            let count = together.min(tiling.sources - start);
+            let from = &weights.values[first + start * weights.source_step..];
+            lines_last(
+                from,
+                weights.row_step,
+                there,
+                9 * count,
+                nines.as_flattened_mut().as_flattened_mut(),
+                LANES,
+            );
+            for (s, nine) in (start..).zip(&nines[..count]) {
+                let mut kernel = [[[0.0; LANES]; 3]; 3];
+                for i in 0..9 {
+                    kernel[i / 3][i % 3] = nine[if tiling.turned { 8 - i } else { i }];
                 }
-            }
-            let six = transform::kernel::<FMA>(&kernel);
-            let to = &mut to[(tap * tiling.sources + s) * ROWS..];
-            for (f, lanes) in six.as_flattened().iter().enumerate() {
-                to[f * tiling.weight_step()..][..ROWS].copy_from_slice(&lanes[..ROWS]);
+                let six = transform::kernel::<FMA>(&kernel);
+                let to = &mut to[(tap * tiling.sources + s) * ROWS..];
+                for (f, lanes) in six.as_flattened().iter().enumerate() {
+                    // More lanes than rows: what comes next writes over those.
+                    to[f * tiling.weight_step()..][..LANES].copy_from_slice(lanes);
+                }
             }
         }
     }

@@ -1,5 +1,8 @@
 //! Run the operations on the processor: kernels on slices, recorded on dfdx's tape.
 
+mod conv;
+mod norm;
+
 use dfdx::{
     shapes::{HasShape, Shape},
     tensor::{Cpu, CpuError, Gradients, PutTape, SplitTape, Tape, Tensor, ZerosTensor},
@@ -13,12 +16,12 @@ use crate::{
         Activation, Attention, Direction, HostMap, Over, Resample, activation,
         attention::{self, Heads},
         conv::{
-            cpu as conv,
+            Arithmetic,
             geometry::{Extent, Sizes},
         },
         host::untaped,
         mix, modulated_silu,
-        norm::{self, EPSILON, Norm},
+        norm::moments,
         pixel_shuffle, resample, take_gradient,
     },
     parameter::Parameter,
@@ -93,74 +96,6 @@ fn plus(to: &mut [f32], from: &[f32]) {
         .for_each(|(to, from)| to.iter_mut().zip(from).for_each(|(a, b)| *a += b));
 }
 
-fn kernel<'a>(over: Over, x: &Values<Cpu>, f: Activation, weight: &'a [f32], bias: &'a [f32]) -> Norm<'a> {
-    let (batch, channels, positions) = *x.shape();
-    Norm {
-        over,
-        shape: [batch, channels, positions],
-        epsilon: EPSILON,
-        activation: f,
-        weight,
-        bias,
-    }
-}
-
-/// A norm, fused with what follows it: `given` holds mean and variance where they are known.
-fn normalised<T: Tape<f32, Cpu>>(
-    x: Values<Cpu, T>,
-    [weight, bias]: [&Parameter<Cpu>; 2],
-    shift: Option<Values<Cpu, T>>,
-    over: Over,
-    f: Activation,
-    given: Option<[Vec<f32>; 2]>,
-) -> Result<Values<Cpu, T>> {
-    let (x, mut tape) = x.split_tape();
-    let shift = shift.map(|shift| {
-        let (shift, more) = shift.split_tape();
-        tape = std::mem::take(&mut tape).merge(more);
-        shift
-    });
-    let (weight, bias, learns) = (weight.values.clone(), bias.values.clone(), weight.learns());
-    let norm = kernel(over, &x, f, values(&weight), values(&bias));
-    let [mut mean, mut variance] = given.unwrap_or_else(|| [vec![0.0; norm.sets()], vec![0.0; norm.sets()]]);
-    let mut y = zeros(x.device(), *x.shape())?;
-    norm::cpu::forward(
-        &norm,
-        values(&x),
-        shift.as_ref().map(values),
-        &mut mean,
-        &mut variance,
-        values_mut(&mut y),
-    );
-    record(tape, y, move |gradients, dy| {
-        let norm = kernel(over, &x, f, values(&weight), values(&bias));
-        let mut of_weight = vec![0.0; norm.weight.len()];
-        let mut of_bias = vec![0.0; norm.bias.len()];
-        let mut of_shift = shift.as_ref().map(|s| vec![0.0; values(s).len()]);
-        onto(gradients, &x, |dx| {
-            let moments = (mean.as_slice(), variance.as_slice());
-            let learnt = (of_weight.as_mut_slice(), of_bias.as_mut_slice());
-            norm::cpu::backward(
-                &norm,
-                values(&x),
-                moments,
-                dy,
-                dx,
-                learnt,
-                of_shift.as_deref_mut(),
-            );
-        })?;
-        if let Some((shift, of_shift)) = shift.as_ref().zip(of_shift) {
-            onto(gradients, shift, |d| plus(d, &of_shift))?;
-        }
-        if learns {
-            onto(gradients, &weight, |d| plus(d, &of_weight))?;
-            onto(gradients, &bias, |d| plus(d, &of_bias))?;
-        }
-        Ok(())
-    })
-}
-
 impl Device for Cpu {
     fn host<T: Tape<f32, Self>>(
         fields: Vec<Values<Self, T>>,
@@ -203,33 +138,7 @@ impl Device for Cpu {
         bias: Option<&Parameter<Self>>,
         sizes: &Sizes,
     ) -> Result<Values<Self, T>> {
-        let (x, tape) = x.split_tape();
-        let sizes = *sizes;
-        let shape = (sizes.batch, sizes.outputs, sizes.output.iter().product::<usize>());
-        let mut y = zeros(x.device(), shape)?;
-        let offset = bias.map(|b| values(&b.values));
-        conv::forward(
-            values(&x),
-            values(&weight.values),
-            offset,
-            &sizes,
-            values_mut(&mut y),
-        );
-        let bias = bias.filter(|b| b.learns()).map(|b| b.values.clone());
-        let (weight, learns) = (weight.values.clone(), weight.learns());
-        record(tape, y, move |gradients, dy| {
-            if let Some(bias) = &bias {
-                onto(gradients, bias, |d| conv::backward_bias(dy, sizes.batch, d))?;
-            }
-            if learns {
-                onto(gradients, &weight, |d| {
-                    conv::backward_weight(values(&x), dy, &sizes, d)
-                })?;
-            }
-            onto(gradients, &x, |dx| {
-                conv::backward_input(dy, values(&weight), None, &sizes, dx, true);
-            })
-        })
+        conv::convolve(x, weight, bias, *sizes, false)
     }
 
     fn conv_transposed<T: Tape<f32, Self>>(
@@ -238,35 +147,11 @@ impl Device for Cpu {
         bias: Option<&Parameter<Self>>,
         sizes: &Sizes,
     ) -> Result<Values<Self, T>> {
-        let (x, tape) = x.split_tape();
-        let sizes = *sizes;
-        let shape = (sizes.batch, sizes.channels, sizes.input.iter().product::<usize>());
-        let mut y = zeros(x.device(), shape)?;
-        let offset = bias.map(|b| values(&b.values));
-        conv::backward_input(
-            values(&x),
-            values(&weight.values),
-            offset,
-            &sizes,
-            values_mut(&mut y),
-            false,
-        );
-        let bias = bias.filter(|b| b.learns()).map(|b| b.values.clone());
-        let (weight, learns) = (weight.values.clone(), weight.learns());
-        record(tape, y, move |gradients, dy| {
-            if let Some(bias) = &bias {
-                onto(gradients, bias, |d| conv::backward_bias(dy, sizes.batch, d))?;
-            }
-            if learns {
-                // What goes in is what the convolution that this is the adjoint of gives out.
-                onto(gradients, &weight, |d| {
-                    conv::backward_weight(dy, values(&x), &sizes, d)
-                })?;
-            }
-            let mut of_x = x.device().try_zeros_like(x.shape())?;
-            conv::forward(dy, values(&weight), None, &sizes, values_mut(&mut of_x));
-            onto(gradients, &x, |dx| plus(dx, values(&of_x)))
-        })
+        conv::convolve(x, weight, bias, *sizes, true)
+    }
+
+    fn arithmetic(wanted: Arithmetic) -> Arithmetic {
+        wanted.available()
     }
 
     fn activate<T: Tape<f32, Self>>(x: Values<Self, T>, f: Activation) -> Result<Values<Self, T>> {
@@ -304,7 +189,7 @@ impl Device for Cpu {
         over: Over,
         f: Activation,
     ) -> Result<Values<Self, T>> {
-        normalised(x, [weight, bias], shift, over, f, None)
+        norm::normalised(x, [weight, bias], shift, over, f, None)
     }
 
     fn rescale<T: Tape<f32, Self>>(
@@ -314,7 +199,7 @@ impl Device for Cpu {
         f: Activation,
     ) -> Result<Values<Self, T>> {
         let given = [mean.to_vec(), variance.to_vec()];
-        normalised(x, [weight, bias], shift, Over::Given, f, Some(given))
+        norm::normalised(x, [weight, bias], shift, Over::Given, f, Some(given))
     }
 
     fn normalise_tangent<T: Tape<f32, Self>>(
@@ -323,41 +208,7 @@ impl Device for Cpu {
         weight: &Parameter<Self>,
         over: Over,
     ) -> Result<Values<Self, T>> {
-        let (x, tape) = x.split_tape();
-        let (t, more) = dx.split_tape();
-        let (weight, learns) = (weight.values.clone(), weight.learns());
-        // A tangent does not see the bias; the kernel wants one.
-        let norm = kernel(over, &x, Activation::Identity, values(&weight), values(&weight));
-        let (mut mean, mut variance) = (vec![0.0; norm.sets()], vec![0.0; norm.sets()]);
-        let mut y = zeros(x.device(), *x.shape())?;
-        norm::cpu::forward(
-            &norm,
-            values(&x),
-            None,
-            &mut mean,
-            &mut variance,
-            values_mut(&mut y),
-        );
-        norm::cpu::tangent(
-            &norm,
-            values(&x),
-            values(&t),
-            (&mean, &variance),
-            values_mut(&mut y),
-        );
-        record(tape.merge(more), y, move |gradients, g| {
-            let norm = kernel(over, &x, Activation::Identity, values(&weight), values(&weight));
-            let mut of_weight = vec![0.0; norm.weight.len()];
-            onto_both(gradients, [&x, &t], |dx, dt| {
-                let moments = (mean.as_slice(), variance.as_slice());
-                let (x, t) = (values(&x), values(&t));
-                norm::cpu::tangent_backward(&norm, x, t, moments, g, (dx, dt), &mut of_weight);
-            })?;
-            if learns {
-                onto(gradients, &weight, |d| plus(d, &of_weight))?;
-            }
-            Ok(())
-        })
+        norm::tangent(x, dx, weight, over)
     }
 
     fn attend<T: Tape<f32, Self>>(
@@ -486,6 +337,6 @@ impl Device for Cpu {
     }
 
     fn moments<T>(x: &Values<Self, T>) -> Result<[Vec<f32>; 2]> {
-        Ok(norm::moments(values(x), x.shape().1, x.shape().2))
+        Ok(moments(values(x), x.shape().1, x.shape().2))
     }
 }
