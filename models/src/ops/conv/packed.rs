@@ -12,9 +12,9 @@ pub(super) const ROWS: usize = 8;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Packed(Arc<Mutex<Vec<(Key, Arc<Vec<u32>>)>>>);
 
-/// Channels to a number, the distance between rows, and first tap, step and number of taps of each axis: which
-/// direction it is, and which phase.
-type Key = (usize, usize, [[usize; 3]; 3]);
+/// Channels to a number; rows and the distance between them, which tell the direction; first tap, step and number of taps
+/// of each axis, which tell the phase.
+type Key = (usize, [usize; 2], [[usize; 3]; 3]);
 
 impl Packed {
     /// Calls `work` with the weights in (panels, terms, taps, `ROWS`), `channels` to a number; `keep` keeps them.
@@ -35,7 +35,7 @@ impl Packed {
         };
         let key = (
             channels,
-            weights.row_step,
+            [weights.rows, weights.row_step],
             walk.axes.map(|a| [a.first, a.every, a.taps]),
         );
         // What is in the list is whole, so that another thread's panic spoils nothing.
