@@ -10,7 +10,9 @@ pub(super) const ROWS: usize = 8;
 
 /// What was packed, for as long as the weights stay the same.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Packed(Arc<Mutex<Vec<(Key, Arc<Vec<u32>>)>>>);
+pub(crate) struct Packed(Arc<Mutex<Vec<Entry>>>);
+
+type Entry = (Key, Arc<Vec<u32>>);
 
 /// Channels to a number; rows and the distance between them, which tell the direction; first tap, step and number of taps
 /// of each axis, which tell the phase.

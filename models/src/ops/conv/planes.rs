@@ -80,11 +80,10 @@ impl Planes {
 
     /// How far from a position lies what a tap meets there.
     pub(super) fn distance(&self, tap: usize) -> usize {
-        let tap = self.walk.tap(tap);
         let (mut phase, mut place) = (0, 0);
-        for a in 0..3 {
+        for (a, tap) in self.walk.tap(tap).into_iter().enumerate() {
             let axis = &self.walk.axes[a];
-            let met = (axis.offset + tap[a] as isize * axis.slope - self.low[a]) as usize;
+            let met = (axis.offset + tap as isize * axis.slope - self.low[a]) as usize;
             phase = phase * self.phases[a] + met % axis.step;
             place = place * self.sides[a] + met / axis.step;
         }
@@ -226,6 +225,7 @@ fn fill_line(planes: &Planes, met: isize, to: &mut [u32], number: impl Fn(usize)
     let end = (before + left.div_ceil(step)).min(to.len());
     if before < end {
         let from = (met + (before * step) as isize).unsigned_abs();
+        // With a step that is known, whole registers.
         if step == 1 {
             for (i, to) in to[before..end].iter_mut().enumerate() {
                 *to = number(from + i);

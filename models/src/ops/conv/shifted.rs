@@ -26,9 +26,14 @@ const TASKS: usize = 16;
 /// Whether the processor can do this at all, with `channels` to a number.
 pub(super) fn available(channels: usize) -> bool {
     #[cfg(target_arch = "x86_64")]
-    return is_x86_feature_detected!("avx512f") && (channels == 1 || is_x86_feature_detected!("avx512bf16"));
+    {
+        is_x86_feature_detected!("avx512f") && (channels == 1 || is_x86_feature_detected!("avx512bf16"))
+    }
     #[cfg(not(target_arch = "x86_64"))]
-    false
+    {
+        let _ = channels;
+        false
+    }
 }
 
 /// Fewer channels or outputs than this leave most of a tile empty.
@@ -65,6 +70,7 @@ pub(super) fn reduces(walk: &Walk, weights: &Weights<'_>, fast: bool) -> bool {
 }
 
 /// All that a task needs to know.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 struct Product<'a> {
     planes: &'a Planes,
     /// Channels, or pairs of them.
@@ -89,6 +95,9 @@ pub(super) fn convolve(
     write: Write,
 ) {
     assert!(available(channels), "the processor lacks the instructions");
+    if walk.positions() == 0 {
+        return;
+    }
     let planes = Planes::new(walk, channels);
     let tiles = planes.tiles();
     let distances: Vec<usize> = (0..walk.taps()).map(|tap| planes.distance(tap)).collect();
@@ -143,6 +152,7 @@ fn multiply(product: &Product<'_>, channels: usize, panels: Range<usize>, tiles:
 }
 
 #[cfg(target_arch = "x86_64")]
+#[allow(clippy::needless_range_loop)] // fixed ranges keep tiles in registers
 mod avx512 {
     use std::{arch::x86_64::*, ops::Range};
 

@@ -259,6 +259,14 @@ pub(super) fn cases() -> Vec<Case> {
             [4, 4, 4],
             g([4, 4, 4], [2, 2, 2], [1, 1, 1], 2),
         ));
+        // Every second line, of which there is only one.
+        cases.push(Case::new(
+            1,
+            9,
+            8,
+            [1, 1, 12],
+            g([1, 1, 3], [1, 2, 1], [0, 0, 1], 1),
+        ));
         cases.push(Case::new(
             2,
             3,

@@ -248,7 +248,7 @@ fn transform_all(block: &Block<'_>, inputs: &mut [f32]) {
 /// Convolves all tiles as one block, divided by outputs: each weight is used as soon as it is transformed.
 fn convolve_few(block: &Block<'_>, weights: &Weights<'_>) {
     let tiling = block.tiling;
-    let chunk = 1;
+    let chunk = (tiling.panels() / TASKS).clamp(1, 4);
     with_scratch(block.inputs_len(), |inputs| {
         transform_all(block, inputs);
         (0..tiling.panels().div_ceil(chunk))
