@@ -16,6 +16,9 @@ pub enum Arithmetic {
     Full,
     /// Weights and activations rounded to bf16, sums in single precision: about 2.5e-3. For inference only: where a
     /// tape records, or the processor has no instruction for it (AVX-512 BF16), or it would not be faster, this is `Full`.
+    ///
+    /// On a core of Zen 4 the attention U-Net took 0.70 of the time of `Full` with one map and 0.83 with ten, SimpleUnet
+    /// with four 0.75, the latent network as long as before; outputs moved by 4e-4 to 2e-2 of the largest.
     Reduced,
 }
 
