@@ -31,6 +31,61 @@ impl How<'_> {
     }
 }
 
+/// From so many rows on it pays to turn them.
+const ROWS: usize = 16;
+
+/// Rows of numbers, fields of one position each, are faster as the positions of one field.
+fn side_by_side(sizes: &Sizes) -> Option<Sizes> {
+    let alone = sizes.input == [1; 3] && sizes.output == [1; 3] && sizes.geometry.kernel == [1; 3];
+    let extent = [1, 1, sizes.batch];
+    (alone && sizes.batch >= ROWS).then_some(Sizes {
+        batch: 1,
+        input: extent,
+        output: extent,
+        ..*sizes
+    })
+}
+
+/// Does `work` on columns in place of rows: `widths` numbers in a row of `from` and in one of `to`.
+fn turned(
+    widths: [usize; 2],
+    rows: usize,
+    from: &[f32],
+    to: &mut [f32],
+    add: bool,
+    work: impl FnOnce(&[f32], &mut [f32]),
+) {
+    with_scratch(from.len(), |columns| {
+        with_scratch(to.len(), |found| {
+            transpose(from, widths[0], columns);
+            work(columns, found);
+            if add {
+                with_scratch(to.len(), |back| {
+                    transpose(found, rows, back);
+                    to.iter_mut().zip(back).for_each(|(to, back)| *to += *back);
+                });
+            } else {
+                transpose(found, rows, to);
+            }
+        });
+    });
+}
+
+/// Rows of `width` numbers as columns, in blocks that stay in the nearest memory.
+fn transpose(from: &[f32], width: usize, to: &mut [f32]) {
+    const BLOCK: usize = 16;
+    let rows = from.len() / width.max(1);
+    for first in (0..rows).step_by(BLOCK) {
+        for left in (0..width).step_by(BLOCK) {
+            for row in first..(first + BLOCK).min(rows) {
+                for column in left..(left + BLOCK).min(width) {
+                    to[column * rows + row] = from[row * width + column];
+                }
+            }
+        }
+    }
+}
+
 /// Numbers that are summed in f32.
 const STRETCH: usize = 1024;
 
@@ -43,6 +98,18 @@ pub(crate) fn forward(
     how: How<'_>,
     y: &mut [f32],
 ) {
+    if let Some(line) = side_by_side(sizes) {
+        return turned(
+            [sizes.channels, sizes.outputs],
+            sizes.batch,
+            x,
+            y,
+            false,
+            |x, y| {
+                forward(x, weight, bias, &line, how, y);
+            },
+        );
+    }
     let (walk, weights) = (Walk::forward(sizes), Weights::forward(weight, sizes));
     run(sizes, walk, x, (weights, how), bias, (Parts::of(y), Write::Over));
 }
@@ -85,6 +152,18 @@ pub(crate) fn backward_input(
     dx: &mut [f32],
     add: bool,
 ) {
+    if let Some(line) = side_by_side(sizes) {
+        return turned(
+            [sizes.outputs, sizes.channels],
+            sizes.batch,
+            dy,
+            dx,
+            add,
+            |dy, dx| {
+                backward_input(dy, weight, bias, &line, how, dx, false);
+            },
+        );
+    }
     let write = if add { Write::Add } else { Write::Over };
     let stride = sizes.geometry.stride;
     let whole = (0..3).all(|a| sizes.input[a] == stride[a] * sizes.output[a]);
@@ -144,6 +223,15 @@ fn backward_bordered(
 
 /// Adds the gradient of the weights.
 pub(crate) fn backward_weight(x: &[f32], dy: &[f32], sizes: &Sizes, arithmetic: Arithmetic, dw: &mut [f32]) {
+    if let Some(line) = side_by_side(sizes) {
+        return with_scratch(x.len(), |of_x| {
+            with_scratch(dy.len(), |of_dy| {
+                transpose(x, sizes.channels, of_x);
+                transpose(dy, sizes.outputs, of_dy);
+                backward_weight(of_x, of_dy, &line, arithmetic, dw);
+            });
+        });
+    }
     if winograd::suits(sizes) && arithmetic != Arithmetic::Exact {
         winograd::correlate(x, dy, sizes, dw);
     } else if !few::correlate_few(x, dy, sizes, dw) {
@@ -312,6 +400,30 @@ mod tests {
             (
                 "10x512x1->2048 linear",
                 Case::new(10, 512, 2048, [1; 3], Geometry::pointwise()),
+            ),
+            (
+                "256x128->128 rows",
+                Case::new(256, 128, 128, [1; 3], Geometry::pointwise()),
+            ),
+            (
+                "2048x128->128 rows",
+                Case::new(2048, 128, 128, [1; 3], Geometry::pointwise()),
+            ),
+            (
+                "512x64->64 rows",
+                Case::new(512, 64, 64, [1; 3], Geometry::pointwise()),
+            ),
+            (
+                "512x3->64 rows",
+                Case::new(512, 3, 64, [1; 3], Geometry::pointwise()),
+            ),
+            (
+                "512x64->2 rows",
+                Case::new(512, 64, 2, [1; 3], Geometry::pointwise()),
+            ),
+            (
+                "16x512->512 rows",
+                Case::new(16, 512, 512, [1; 3], Geometry::pointwise()),
             ),
             (
                 "1x512x8x8->512 k3",
