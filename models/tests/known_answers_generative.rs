@@ -418,7 +418,7 @@ fn known_answers_of_flow_matching_on_a_latent() {
     let device = Cpu::default();
     let config = LatentVelocityConfig {
         in_channels: LATENT[0],
-        base_channels: 48,
+        base_channels: 32,
         time_dim: 64,
         num_res_blocks: 2,
     };
@@ -430,7 +430,7 @@ fn known_answers_of_flow_matching_on_a_latent() {
         parameters: &[],
     });
     let settings = Trainer {
-        steps: 1000,
+        steps: 800,
         batch_size: 32,
         learning_rate: 2e-3,
         validate_every: Some(500),
