@@ -3,8 +3,10 @@
 //! A batch is flattened: rows of [`numbers`](Predictor::numbers) each, all at one time. So a solver, a sampler and a
 //! likelihood see neither the network nor the shape of what it was trained on.
 
+mod clipped;
 mod network;
 
+pub use clipped::Clipped;
 pub use network::NetworkPredictor;
 pub(crate) use network::network_time;
 

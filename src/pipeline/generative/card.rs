@@ -41,6 +41,9 @@ pub struct GenerativeCard {
     pub parameters: PriorBox,
     /// What pixels go through first.
     pub transform: FieldTransform,
+    /// The least and the largest of the pixels after it, in the training part: what is generated does not leave it, where
+    /// the network predicts noise or scores.
+    pub range: Option<[f64; 2]>,
     /// How the maps were made, where that is known.
     pub origin: Option<Origin>,
     /// The unit of the pixels, where that is known; empty for a ratio.

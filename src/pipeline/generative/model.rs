@@ -5,7 +5,8 @@ use armilla_models::generate::generate;
 use armilla_models::likelihoods::NoiseKey;
 use armilla_models::nets::Network;
 use armilla_models::ops::conv::geometry::Extent;
-use armilla_models::predictor::NetworkPredictor;
+use armilla_models::path::Target;
+use armilla_models::predictor::{Clipped, NetworkPredictor, Predictor};
 use armilla_models::weights::Weights;
 use armilla_models::{Device, DeviceChoice, Module, OnDevice};
 
@@ -91,7 +92,16 @@ impl<D: Device> Model<D> {
                 let predictor = NetworkPredictor::new(network, device, *extent, path.clone(), target)?
                     .given(&condition)?
                     .guided(sampling.guidance);
-                let made = generate(&predictor, count, sampling.solver, sampling.steps, key)?;
+                let clipped;
+                let predictor: &dyn Predictor = match (target, card.range) {
+                    // Of these the data follow by a division that makes errors near the noise large.
+                    (Target::Noise | Target::Score, Some(range)) => {
+                        clipped = Clipped::new(&predictor, range);
+                        &clipped
+                    }
+                    _ => &predictor,
+                };
+                let made = generate(predictor, count, sampling.solver, sampling.steps, key)?;
                 let z = made.values.iter().map(|z| *z as f32).collect();
                 (z, made.evaluations)
             }

@@ -4,9 +4,10 @@ use armilla_models::ModelError;
 use armilla_models::flows::MaximumLikelihood;
 use armilla_models::generate::Solver;
 use armilla_models::matching::Augment;
+use armilla_models::path::Target;
 use armilla_models::rectified::{Rectified, Rounds};
 use armilla_models::score::ScoreMatching;
-use armilla_models::train::{Event, Examples, Keep, Session, Training};
+use armilla_models::train::{Event, Examples, Fields, Keep, Session, Training};
 use armilla_models::{Device, OnDevice};
 
 use super::card::FORMAT;
@@ -98,6 +99,9 @@ fn train_on<D: Device>(
     });
     let conditions = [&training, &validation].map(|part| card.parameters.to_unit(&part.theta()));
     let (training, validation) = (training.fields()?, validation.fields()?);
+    if let (Some(Target::Noise | Target::Score), n) = (card.target, set.side() * set.side()) {
+        card.range = Some(range(&*training, n)?);
+    }
     let examples = [
         Examples {
             fields: &*training,
@@ -155,6 +159,19 @@ fn train_on<D: Device>(
     Ok((model, trained))
 }
 
+/// The least and the largest number of fields of `len` numbers.
+fn range(fields: &dyn Fields, len: usize) -> Result<[f64; 2]> {
+    const AT_ONCE: usize = 64;
+    let all: Vec<usize> = (0..fields.numbers() / len).collect();
+    let mut range = [f64::INFINITY, f64::NEG_INFINITY];
+    for part in all.chunks(AT_ONCE) {
+        for x in fields.read(part, len)? {
+            range = [range[0].min(f64::from(x)), range[1].max(f64::from(x))];
+        }
+    }
+    Ok(range)
+}
+
 /// Straightens the flow in `model`.
 fn rectify<D: Device>(
     device: &D,
@@ -206,6 +223,7 @@ fn describe(set: &MapSet, settings: &GenerativeSettings) -> Result<GenerativeCar
         side: set.side(),
         parameters: settings.prior.clone(),
         transform: FieldTransform::new(false, 0.0, 1.0)?,
+        range: None,
         origin: set.origin().cloned(),
         unit: set.unit().map(str::to_owned),
         held_out: held_out(set, settings.hold_out)?,
