@@ -547,8 +547,15 @@ fn spectrum_prints_a_table_and_draws_a_picture() {
 fn projections_know_their_snapshots() {
     let folder = tempfile::tempdir().unwrap();
     old_snapshot(&folder.path().join("LH_3"), 1, |_, _| ());
-    let (simulations, table) = find_simulations(&[folder.path().join("LH_3/snap_033.hdf5")], None).unwrap();
-    assert_eq!((simulations[0].name.as_str(), table), ("LH_3", None));
+    let simulations = find_simulations(&[folder.path().join("LH_3/snap_033.hdf5")], None).unwrap();
+    assert_eq!(
+        (simulations[0].name.as_str(), &simulations[0].table),
+        ("LH_3", &None)
+    );
+    assert_eq!(
+        find_simulations(&[folder.path().join("LH_3")], None).unwrap(),
+        simulations
+    );
     let settings = ProjectSettings {
         size: 4,
         axes: vec![Axis::Z],
@@ -558,7 +565,7 @@ fn projections_know_their_snapshots() {
     };
     // Dark matter and the star, unless one is named.
     let sum = |settings: &ProjectSettings| {
-        let projection = project(&simulations, None, settings, &|_| ()).unwrap();
+        let projection = project(&simulations, settings, &|_| ()).unwrap();
         projection.fields.iter().sum::<f32>()
     };
     assert!((sum(&settings) - 11.0).abs() < 1e-4);
@@ -571,8 +578,129 @@ fn projections_know_their_snapshots() {
         depth: Some(2.0),
         ..settings
     };
-    let message = project(&simulations, None, &deep, &|_| ())
+    let message =
+        |settings: &ProjectSettings| project(&simulations, settings, &|_| ()).unwrap_err().to_string();
+    assert!(message(&deep).contains("depth of 2"), "{}", message(&deep));
+    let none = ProjectSettings {
+        axes: Vec::new(),
+        ..deep
+    };
+    assert!(message(&none).contains("name an axis"), "{}", message(&none));
+}
+
+#[test]
+fn each_folder_has_a_table_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let sets: Vec<PathBuf> = ["a", "b"].map(|name| folder.path().join(name)).to_vec();
+    for (set, value) in sets.iter().zip(["0.1", "0.2"]) {
+        old_snapshot(&set.join("LH_0"), 1, |_, _| ());
+        let table = format!("#Name Omega_m\nLH_0 {value}\n");
+        fs::write(set.join("CosmoAstroSeed_x.txt"), table).unwrap();
+    }
+    let settings = ProjectSettings {
+        size: 4,
+        axes: vec![Axis::X],
+        depth: Some(1.0),
+        ..ProjectSettings::default()
+    };
+    let parameters = |inputs: &[PathBuf], table: Option<&Path>| {
+        let simulations = find_simulations(inputs, table)?;
+        Ok::<_, armilla::Error>(project(&simulations, &settings, &|_| ())?.parameters)
+    };
+    let names = vec!["Omega_m".to_owned()];
+    let found = parameters(&sets, None).unwrap();
+    assert_eq!(found, Some((names.clone(), vec![0.1, 0.2])));
+    let named = sets[1].join("CosmoAstroSeed_x.txt");
+    let found = parameters(&sets, Some(&named)).unwrap();
+    assert_eq!(found, Some((names, vec![0.2, 0.2])));
+    // Tables of other parameters, and one for some only.
+    let message = |inputs: &[PathBuf]| parameters(inputs, None).unwrap_err().to_string();
+    fs::write(&named, "#Name sigma_8\nLH_0 0.2\n").unwrap();
+    assert!(
+        message(&sets).contains("its parameters are sigma_8"),
+        "{}",
+        message(&sets)
+    );
+    fs::remove_file(&named).unwrap();
+    let without = message(&sets);
+    assert!(
+        without.contains("LH_0/snap_033.hdf5") && without.contains("--params"),
+        "{without}"
+    );
+    assert_eq!(parameters(&sets[1..], None).unwrap(), None);
+}
+
+#[test]
+fn damaged_snapshots_are_not_absent() {
+    let folder = tempfile::tempdir().unwrap();
+    let snapshot = folder.path().join("LH_0/snap_033.hdf5");
+    old_snapshot(&folder.path().join("LH_0"), 1, |_, _| ());
+    let whole = fs::read(&snapshot).unwrap();
+    fs::write(&snapshot, &whole[..whole.len() / 2]).unwrap();
+    // The folder of the snapshot, and that of the simulations.
+    for input in [folder.path().join("LH_0"), folder.path().to_owned()] {
+        let simulations = find_simulations(&[input], None).unwrap();
+        assert_eq!(simulations[0].snapshot, snapshot);
+        let message = project(&simulations, &ProjectSettings::default(), &|_| ())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains("snap_033.hdf5") && message.contains("truncated"),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn a_square_array_is_one_map_to_be_measured_and_no_set() {
+    use armilla::data::{FieldFile, MapPaths};
+    use armilla::pipeline::spectra::{SpectraSettings, spectra};
+
+    let folder = tempfile::tempdir().unwrap();
+    let values: Vec<f32> = (0..64).map(|i| 2.0 + ((i * i) as f32 * 0.37).sin()).collect();
+    let mut file = NewFile::new();
+    file.dataset("maps", &[8, 8], Values::F32(&values)).unwrap();
+    file.attribute("maps", "box_size", 20.0).unwrap();
+    let one = folder.path().join("one.h5");
+    file.write(&one).unwrap();
+    let mut set = NewFile::new();
+    set.dataset("maps", &[1, 8, 8], Values::F32(&values)).unwrap();
+    set.attribute("maps", "box_size", 20.0).unwrap();
+    let of_set = folder.path().join("set.h5");
+    set.write(&of_set).unwrap();
+    let measure = |path: &Path| spectra(path, &SpectraSettings::default(), &|_| ()).unwrap();
+    let (alone, first) = (measure(&one), measure(&of_set));
+    assert_eq!((alone.fields, alone.size, alone.box_size), (1, 8, 20.0));
+    assert_eq!(alone.each, first.each);
+    assert_eq!(alone.dataset, "maps");
+    let message = FieldFile::open(&one, &MapPaths::default())
         .unwrap_err()
         .to_string();
-    assert!(message.contains("depth of 2"), "{message}");
+    assert!(message.contains("(maps, N, N)"), "{message}");
+}
+
+#[test]
+fn without_a_chi_squared_the_rest_is_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("same.h5");
+    let map: Vec<f32> = (0..64).map(|i| 2.0 + ((i * i) as f32 * 0.37).sin()).collect();
+    let mut file = NewFile::new();
+    let all = map.repeat(5);
+    file.dataset("maps", &[5, 8, 8], Values::F32(&all)).unwrap();
+    file.attribute("maps", "box_size", 25.0).unwrap();
+    file.write(&path).unwrap();
+    let path = path.to_str().unwrap();
+    let output = armilla(&["spectrum", path, path]);
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && stdout.contains("/P1"),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(
+        stdout.contains("no reduced χ² of P2 under P1: number 0 is the same in all true summaries"),
+        "{stdout}"
+    );
+    let said = json(&["spectrum", path, path, "--json"]);
+    assert!(said["comparisons"][0]["chi_squared"].is_null());
 }

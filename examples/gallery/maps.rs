@@ -2,8 +2,7 @@
 
 use armilla::pipeline::Method;
 use armilla::plot::{
-    Curve, FieldPanel, Fields, Inference, Loss, ParameterRow, Spectra, SpectrumCurve, fields, inference,
-    loss, spectra,
+    Curve, FieldPanel, Fields, Inference, Loss, Spectra, SpectrumCurve, fields, inference, loss, spectra,
 };
 use armilla::simulators::Simulator;
 use armilla::stats::power_spectrum;
@@ -22,20 +21,9 @@ pub fn draw(gallery: &mut Gallery, example: &Example) -> armilla::Result<()> {
         .map(|i| Ok(single(&simulate(&estimate, i)?)))
         .collect::<armilla::Result<_>>()?;
     let observation = single(&example.map);
-    let rows: Vec<ParameterRow<'_>> = found
-        .report
-        .parameters
-        .iter()
-        .map(|p| ParameterRow {
-            name: &p.summary.name,
-            truth: p.truth,
-            estimate: p.estimate,
-            sd: Some(p.summary.sd),
-        })
-        .collect();
     let (title, label, box_size) = ("Maximum likelihood, map 0", "1 + δ", Some(200.0));
     let samples: Vec<&[f32]> = samples.iter().map(Vec::as_slice).collect();
-    let parameters = &rows;
+    let parameters = &found.report.parameter_rows();
     let plot = Inference {
         title,
         observation: &observation,

@@ -22,7 +22,7 @@ use crate::pipeline::{ProjectSettings, find_simulations, project};
     armilla project snapshot.hdf5 --grid --size 128 --out grid.h5\n\n\
     A snapshot is a file (snapshot_###.hdf5, snap_###.hdf5), one of several (snap_###.0.hdf5), or a folder, of which it \
     is the last. A folder whose folders hold snapshots is a set of simulations; its table CosmoAstroSeed_*.txt gives \
-    their parameters by name. The box is cut into as many whole slabs as fit along each axis. Fields are (Msun/h) per \
+    their parameters by name, each folder's its own; --params names one for all. The box is cut into as many whole slabs as fit along each axis. Fields are (Msun/h) per \
     (Mpc/h)² or (Mpc/h)³, kept as attributes with the side of the box in Mpc/h; nodes lie at i·L/N, as in Pylians.")]
 pub(super) struct Project {
     /// Snapshots, or folders of simulations.
@@ -77,7 +77,7 @@ struct Written<'a> {
 impl Project {
     pub(super) fn run(&self, out: &mut dyn Write) -> Result<()> {
         let start = Instant::now();
-        let (simulations, table) = find_simulations(&self.inputs, self.params.as_deref())?;
+        let simulations = find_simulations(&self.inputs, self.params.as_deref())?;
         let axes = if self.axis.is_empty() {
             Axis::ALL.to_vec()
         } else {
@@ -93,7 +93,7 @@ impl Project {
             counts: self.counts,
         };
         let bar = progress::bar(simulations.len() as u64, "projecting", true);
-        let projection = project(&simulations, table.as_deref(), &settings, &|_| bar.inc(1));
+        let projection = project(&simulations, &settings, &|_| bar.inc(1));
         bar.finish_and_clear();
         let projection = projection?;
         projection.write(&self.out)?;

@@ -126,6 +126,9 @@ impl Report {
         }
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
         for (i, comparison) in self.comparisons.iter().enumerate() {
+            if let Some(why) = &comparison.chi_squared_missing {
+                writeln!(out, "no reduced χ² of P{} under P1: {why}", i + 2)?;
+            }
             if let Some(chi) = &comparison.chi_squared {
                 write!(out, "reduced χ² of P{} under P1: ", i + 2)?;
                 match &chi.full {

@@ -11,8 +11,10 @@ fn is_float(dataset: &DatasetInfo) -> bool {
 /// The dataset of the maps of a file that does not say which.
 pub(super) fn find_maps(file: &Hdf5File) -> Result<String> {
     let datasets = file.datasets()?;
-    if datasets.iter().any(|d| d.path == "maps") {
-        return Ok("maps".into());
+    for usual in ["maps", "grids"] {
+        if datasets.iter().any(|d| d.path == usual) {
+            return Ok(usual.into());
+        }
     }
     let fields = datasets.iter().filter(|d| {
         let inner = d.shape.get(1..).unwrap_or_default();

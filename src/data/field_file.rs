@@ -8,6 +8,7 @@ use super::camels::{CamelsName, Shape};
 use super::discover::find_maps;
 use super::hdf5::{Attributes, Hdf5Dataset, Hdf5File};
 use super::npy::NpyFile;
+use super::numbers::Number;
 use crate::{Error, Result};
 
 /// The box of the simulations in the CAMELS Multifield Dataset and the depth of its maps, in Mpc/h.
@@ -40,6 +41,8 @@ pub struct FieldFile {
     pub(super) store: Store,
     pub(super) count: usize,
     shape: Vec<usize>,
+    /// Whether the whole array is the only map, (N, N).
+    alone: bool,
     pub(super) name: Option<CamelsName>,
     unit: Option<String>,
 }
@@ -60,6 +63,19 @@ impl FieldFile {
     ///
     /// A file that cannot be read, and maps that are not there or not certain: the message lists what could be meant.
     pub fn open(path: impl AsRef<Path>, paths: &MapPaths) -> Result<Self> {
+        let file = Self::open_or_one(path, paths)?;
+        if file.alone {
+            return Err(file.no_fields(&file.shape));
+        }
+        Ok(file)
+    }
+
+    /// [`open`](Self::open), but an array (N, N) is a file of one map.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub(crate) fn open_or_one(path: impl AsRef<Path>, paths: &MapPaths) -> Result<Self> {
         let path = path.as_ref();
         let (store, whole, attribute) = if is_npy(path) {
             let file = NpyFile::open(path)?;
@@ -78,31 +94,51 @@ impl FieldFile {
             let shape = maps.shape().to_vec();
             (Store::Hdf5 { file, maps }, shape, unit)
         };
-        let equal = whole.iter().skip(1).all(|&n| n == whole[1] && n > 0);
-        if !matches!(whole.len(), 3 | 4) || !equal {
-            let what = format!(
-                "maps need the shape (maps, N, N) and grids (grids, N, N, N), with N not 0, not {whole:?}"
-            );
-            return Err(match &store {
-                Store::Hdf5 { maps, .. } => maps.error(what),
-                Store::Npy(file) => file.error(what),
-            });
-        }
+        let alone = whole.len() == 2;
+        let (count, shape) = match whole[..] {
+            [count, ref shape @ ..] if !alone => (count, shape.to_vec()),
+            _ => (1, whole.clone()),
+        };
         let name = CamelsName::parse(path);
         let unit = attribute.or_else(|| Some(name.as_ref()?.unit()?.to_owned()));
-        Ok(Self {
+        let file = Self {
             path: path.to_owned(),
             store,
-            count: whole[0],
-            shape: whole[1..].to_vec(),
+            count,
+            shape,
+            alone,
             name,
             unit,
-        })
+        };
+        let equal = file.shape.iter().all(|&n| n == file.shape[0] && n > 0);
+        if matches!(file.shape.len(), 2 | 3) && whole.len() < 5 && equal {
+            Ok(file)
+        } else {
+            Err(file.no_fields(&whole))
+        }
+    }
+
+    fn no_fields(&self, whole: &[usize]) -> Error {
+        let what = format!(
+            "maps need the shape (maps, N, N) and grids (grids, N, N, N), with N not 0, not {whole:?}"
+        );
+        match &self.store {
+            Store::Hdf5 { maps, .. } => maps.error(what),
+            Store::Npy(file) => file.error(what),
+        }
     }
 
     /// Where the file is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The path of the dataset; empty where the file is an array.
+    pub fn dataset(&self) -> &str {
+        match &self.store {
+            Store::Hdf5 { maps, .. } => &maps.info().path,
+            Store::Npy(_) => "",
+        }
     }
 
     /// The type of the numbers, in short: `f32`, `f64 (big-endian)`.
@@ -150,6 +186,18 @@ impl FieldFile {
         })
     }
 
+    /// The side of the box in Mpc/h, as the dataset's attribute `box_size` or the name of the file has it.
+    pub fn box_size(&self) -> Option<f64> {
+        let written = match &self.store {
+            Store::Hdf5 { maps, .. } => maps.info().attributes.get("box_size"),
+            Store::Npy(_) => None,
+        };
+        match written {
+            Some(written) => written.as_f64(),
+            None => self.name.as_ref().map(|_| CAMELS_BOX),
+        }
+    }
+
     /// Map or grid `index`, row by row.
     ///
     /// # Errors
@@ -165,25 +213,38 @@ impl FieldFile {
                 self.count
             )));
         }
+        let map = self.read_range(index..end)?;
+        self.check_finite(index, &map)?;
+        Ok(map)
+    }
+
+    /// Maps or grids `range`, one after the other, finite or not.
+    ///
+    /// # Errors
+    ///
+    /// Some that are not there, and a file that cannot be read any more.
+    pub(crate) fn read_range<T: Number>(&self, range: Range<usize>) -> Result<Vec<T>> {
+        let rows = self.rows(range);
         match &self.store {
-            Store::Hdf5 { maps, .. } => {
-                let map = maps.read_rows(index..end)?;
-                self.check_finite(index, &map)?;
-                Ok(map)
-            }
-            Store::Npy(file) => {
-                let map = file.read_rows(index..end)?;
-                self.check_finite(index, &map)?;
-                Ok(map)
-            }
+            Store::Hdf5 { maps, .. } => maps.read_rows(rows),
+            Store::Npy(file) => file.read_rows(rows),
+        }
+    }
+
+    /// The rows of the array that hold maps or grids `range`.
+    fn rows(&self, range: Range<usize>) -> Range<usize> {
+        if self.alone {
+            range.start * self.shape[0]..range.end * self.shape[0]
+        } else {
+            range
         }
     }
 
     /// Maps `range`, which must be there, into `out`, which must be as long as they are.
     pub(super) fn read_into(&self, range: Range<usize>, out: &mut [f32]) -> Result<()> {
         match &self.store {
-            Store::Hdf5 { maps, .. } => maps.read_into(range.clone(), out)?,
-            Store::Npy(file) => file.read_into(range.clone(), out)?,
+            Store::Hdf5 { maps, .. } => maps.read_into(self.rows(range.clone()), out)?,
+            Store::Npy(file) => file.read_into(self.rows(range.clone()), out)?,
         }
         let cells: usize = self.shape.iter().product();
         range

@@ -28,6 +28,7 @@ pub use field_file::{FieldFile, MapPaths};
 pub use normalise::UnitBox;
 pub use npy::NpyFile;
 pub use numbers::Number;
+pub(crate) use snapshot::last_snapshot;
 pub use snapshot::{
     Catalogue, Column, Header, NewSnapshot, SimulationFolder, Snapshot, Species, simulation_folders,
 };

@@ -31,7 +31,7 @@ impl MapSet {
             let fail = |what: String| Err(Error::file(path, what));
             let &[side, _] = file.shape() else {
                 return fail(format!(
-                    "it holds grids of {:?} cells; networks learn from maps",
+                    "it holds grids of {:?} cells; networks learn from maps: name some with --maps",
                     file.shape()
                 ));
             };

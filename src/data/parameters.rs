@@ -2,13 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use super::camels::{CamelsName, ParameterInfo, ParameterTable, Shape, camels_range, read_info};
+use super::camels::{CamelsName, ParameterInfo, ParameterTable, Shape, camels_range, read_info, text_files};
 use super::discover::find_parameters;
 use super::field_file::{FieldFile, MapPaths, Store, is_npy};
 use super::hdf5::Hdf5File;
 use super::npy::NpyFile;
 use super::{UnitBox, camels_names};
 use crate::{Error, Result};
+
+/// More than any simulation has. A damaged file may claim any shape, and names and rows are made of it.
+const MOST_PARAMETERS: usize = 10_000;
+/// See [`MOST_PARAMETERS`].
+const MOST_VALUES: usize = 1 << 24;
 
 /// The parameters of the simulations behind a file.
 #[derive(Debug, Clone, PartialEq)]
@@ -169,6 +174,13 @@ fn of_dataset(file: &Hdf5File, name: &str) -> Result<Parameters> {
             )));
         }
     };
+    let rows = params.rows();
+    if columns > MOST_PARAMETERS || rows.checked_mul(columns).is_none_or(|n| n > MOST_VALUES) {
+        return Err(params.error(format!(
+            "{columns} parameters of {rows} simulations are not allowed; there are at most {MOST_PARAMETERS} parameters, \
+             and {MOST_VALUES} values of all"
+        )));
+    }
     let attributes = &params.info().attributes;
     let names = match attributes.get("names").and_then(|a| a.to_texts()) {
         Some(names) if names.len() == columns => names,
@@ -203,15 +215,7 @@ fn ranges_beside(table: &Path, suite: Option<&str>, names: &[String]) -> Option<
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
-        .ok()?
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            name.starts_with("Info_") && name.ends_with(".txt")
-        })
-        .collect();
+    let mut files = text_files(folder, "Info_").ok()?;
     // Suites have ranges of their own: that of the maps, else the only one there is.
     let of_suite = |path: &PathBuf| {
         let name = path
@@ -227,8 +231,6 @@ fn ranges_beside(table: &Path, suite: Option<&str>, names: &[String]) -> Option<
     } else if files.len() > 1 {
         return None;
     }
-    // A folder lists its files in any order.
-    files.sort();
     files.iter().find_map(|file| {
         let info = read_info(file).ok()?;
         let of = |name: &String| info.iter().find(|p| p.name == *name);

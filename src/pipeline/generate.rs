@@ -304,7 +304,7 @@ impl GeneratedMaps {
             panels: &panels,
             side: set.side(),
             box_size: set.origin().map(|origin| origin.box_size),
-            label: quantity(set.origin()),
+            label: &quantity(set.origin(), set.unit(), set.files()),
         };
         both(folder, name, "Maps drawn from the model.", |path| {
             fields(&plot, path)

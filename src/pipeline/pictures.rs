@@ -6,10 +6,10 @@ use armilla_samplers::surface::Surface as Cells;
 
 use super::{Inference, Method, Observation, OutFolder, TrainedFlow};
 use crate::Result;
-use crate::data::Origin;
+use crate::data::{CamelsName, Origin, SetFile};
 use crate::plot::{
-    self, Corner, Curve, Histograms, Loss, ParameterRow, Posterior, Surface, autocorrelation, corner,
-    likelihood_surface, loss, posterior_histogram, rank, trace,
+    self, Corner, Curve, Histograms, Loss, Posterior, Surface, autocorrelation, corner, likelihood_surface,
+    loss, posterior_histogram, rank, trace,
 };
 
 /// Maps generated at the estimate.
@@ -44,17 +44,36 @@ pub(super) fn both(
 }
 
 /// What the colours of a map mean.
-pub(super) fn label(flow: &TrainedFlow) -> &'static str {
-    quantity(flow.card().origin.as_ref())
+pub(super) fn label(flow: &TrainedFlow) -> String {
+    let card = flow.card();
+    quantity(card.origin.as_ref(), card.unit.as_deref(), &card.data.files)
 }
 
-/// What the pixels of a map are, as far as its origin tells.
-pub(super) fn quantity(origin: Option<&Origin>) -> &'static str {
+/// What the pixels of a map are, as far as its origin, their unit and the names of the files tell.
+pub(super) fn quantity(origin: Option<&Origin>, unit: Option<&str>, files: &[SetFile]) -> String {
     // Behind the name of the simulator there may be that of the model that took its place.
     match origin.and_then(|origin| origin.simulator.split_whitespace().next()) {
-        Some("lognormal") => "1 + δ",
-        Some("gaussian") => "δ",
-        _ => "value",
+        Some("lognormal") => return "1 + δ".to_owned(),
+        Some("gaussian") => return "δ".to_owned(),
+        _ => {}
+    }
+    let of_file = |file: &SetFile| CamelsName::parse(&file.name)?.quantity();
+    let mut of_files = files.iter().map(of_file);
+    let first = of_files.next().flatten();
+    in_unit(first.filter(|_| of_files.all(|other| other == first)), unit)
+}
+
+/// A physical quantity and its unit, as far as they are known; a ratio has an empty one.
+fn in_unit(quantity: Option<&str>, unit: Option<&str>) -> String {
+    // As one writes it; the letters of files are those of a keyboard.
+    let unit = unit
+        .filter(|unit| !unit.is_empty())
+        .map(|unit| unit.replace("Msun", "M☉").replace("^2", "²").replace("^3", "³"));
+    match (quantity, unit) {
+        (Some(quantity), Some(unit)) => format!("{quantity}, {unit}"),
+        (Some(quantity), None) => quantity.to_owned(),
+        (None, Some(unit)) => unit,
+        (None, None) => "value".to_owned(),
     }
 }
 
@@ -203,25 +222,14 @@ impl Inference {
         let side = flow.card().side;
         let generated = flow.generate(&estimate, SAMPLES, self.report.seed)?;
         let samples: Vec<&[f32]> = generated.chunks_exact(side * side).collect();
-        let rows: Vec<ParameterRow<'_>> = self
-            .report
-            .parameters
-            .iter()
-            .map(|p| ParameterRow {
-                name: &p.summary.name,
-                truth: p.truth,
-                estimate: p.estimate,
-                sd: Some(p.summary.sd).filter(|sd| sd.is_finite()),
-            })
-            .collect();
         let plot = plot::Inference {
             title,
             observation: &observation.map,
             samples: &samples,
             side,
             box_size: flow.card().origin.as_ref().map(|origin| origin.box_size),
-            label: label(flow),
-            parameters: &rows,
+            label: &label(flow),
+            parameters: &self.report.parameter_rows(),
         };
         let name = format!("inference_{}_idx{}", self.report.method.name(), observation.index);
         both(
@@ -305,4 +313,32 @@ fn draw_surface(cells: &Cells, truth: Option<&[f64]>, title: &str, picture: &Pat
         truth: shown[0].2.zip(shown[1].2).map(|(x, y)| [x, y]),
     };
     likelihood_surface(&plot, picture)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_mean_a_quantity_in_its_unit() {
+        let area = Some("(Msun/h)/(Mpc/h)^2");
+        assert_eq!(
+            in_unit(Some("dark matter density"), area),
+            "dark matter density, (M☉/h)/(Mpc/h)²"
+        );
+        assert_eq!(in_unit(None, area), "(M☉/h)/(Mpc/h)²");
+        assert_eq!(in_unit(Some("gas metallicity"), Some("")), "gas metallicity");
+        assert_eq!(in_unit(None, Some("")), "value");
+        let file = |name: &str| SetFile {
+            name: name.to_owned(),
+            simulations: 1,
+        };
+        let of = |names: &[&str]| {
+            let files: Vec<SetFile> = names.iter().map(|name| file(name)).collect();
+            quantity(None, area, &files)
+        };
+        let maps = "Maps_Mcdm_SIMBA_LH_z=0.00.npy";
+        assert_eq!(of(&[maps, maps]), "dark matter density, (M☉/h)/(Mpc/h)²");
+        assert_eq!(of(&[maps, "Maps_Mgas_SIMBA_LH_z=0.00.npy"]), "(M☉/h)/(Mpc/h)²");
+    }
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::trained::write_json;
 use super::{InferSettings, Inference, LikelihoodSettings, Method, OutFolder};
 use crate::Result;
+use crate::plot::ParameterRow;
 
 /// An inference in numbers: the content of `posterior.json`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -97,6 +98,18 @@ impl Report {
             warnings: summary.warnings,
             seconds,
         }
+    }
+
+    /// The parameters as [`plot::inference`](crate::plot::inference()) lists them.
+    pub fn parameter_rows(&self) -> Vec<ParameterRow<'_>> {
+        let rows = self.parameters.iter().map(|p| ParameterRow {
+            name: &p.summary.name,
+            truth: p.truth,
+            estimate: p.estimate,
+            // One that is not known is not finite.
+            sd: Some(p.summary.sd).filter(|sd| sd.is_finite()),
+        });
+        rows.collect()
     }
 
     /// The table of true values, estimates, errors and standard deviations.

@@ -1,5 +1,7 @@
 //! Simulate snapshots into a folder, and project snapshots to maps and grids.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +14,7 @@ use crate::cosmology::{BOUNDS, PARAMETER_NAMES};
 use crate::data::hdf5::{NewFile, Values};
 use crate::data::{
     Axis, Deposit, Masses, NewSnapshot, ParameterTable, Scheme, SimulationFolder, Snapshot, Species,
-    simulation_folders,
+    last_snapshot, simulation_folders,
 };
 use crate::simulators::{Zeldovich, latin_hypercube};
 use crate::{Error, Result};
@@ -152,90 +154,99 @@ pub struct Projection {
     settings: ProjectSettings,
 }
 
-/// The simulations of `inputs`: snapshots, and folders with a snapshot in each of their folders; and their table of
-/// parameters: `params`, else the one in the only such folder, if there is one.
+/// The simulations of `inputs`: snapshots, and folders with a snapshot in each of their folders. Their parameters are in
+/// `params`, else those of a folder in the table there, if there is one.
 ///
 /// # Errors
 ///
-/// Nothing named, a folder without snapshots, or tables in one of several folders.
-pub fn find_simulations(
-    inputs: &[PathBuf],
-    params: Option<&Path>,
-) -> Result<(Vec<SimulationFolder>, Option<PathBuf>)> {
-    let (mut simulations, mut table) = (Vec::new(), params.map(Path::to_owned));
+/// Nothing named, a folder without snapshots, and one with several tables of which none is named.
+pub fn find_simulations(inputs: &[PathBuf], params: Option<&Path>) -> Result<Vec<SimulationFolder>> {
+    let mut simulations = Vec::new();
     for input in inputs {
-        if input.is_dir() && Snapshot::open(input).is_err() {
-            simulations.extend(simulation_folders(input)?);
-            if params.is_none()
-                && let Some(found) = find_table(input)?
-            {
-                // Simulations of other folders may have the same names, and other parameters.
-                if inputs.len() > 1 {
-                    return Err(Error::file(
-                        &found,
-                        "it holds the parameters of one of several folders; name a table for all with --params, or project \
-                         them one by one",
-                    ));
-                }
-                table = Some(found);
-            }
+        let last = if input.is_dir() {
+            last_snapshot(input)?
         } else {
-            let folder = if input.is_dir() {
-                Some(input.as_path())
-            } else {
-                input.parent()
-            };
-            // The files of one snapshot may have a folder of their own.
-            let of_parts = |folder: &&Path| {
-                let name = folder.file_name().unwrap_or_default();
-                !name.to_string_lossy().starts_with("snapdir_")
-            };
-            let folder = folder.into_iter().flat_map(Path::ancestors).find(of_parts);
-            let name = folder.and_then(Path::file_name).unwrap_or_default();
-            simulations.push(SimulationFolder {
-                name: name.to_string_lossy().into_owned(),
-                snapshot: input.clone(),
-            });
-        }
+            Some(input.clone())
+        };
+        let Some(snapshot) = last else {
+            simulations.extend(simulation_folders(input, params)?);
+            continue;
+        };
+        // The files of one snapshot may have a folder of their own.
+        let of_parts = |folder: &&Path| {
+            let name = folder.file_name().unwrap_or_default();
+            !name.to_string_lossy().starts_with("snapdir_")
+        };
+        let folder = snapshot.ancestors().skip(1).find(of_parts);
+        let name = folder.and_then(Path::file_name).unwrap_or_default();
+        simulations.push(SimulationFolder {
+            name: name.to_string_lossy().into_owned(),
+            snapshot,
+            table: params.map(Path::to_owned),
+        });
     }
     if simulations.is_empty() {
         return Err(Error::Invalid("no snapshot is named".to_owned()));
     }
-    Ok((simulations, table))
+    Ok(simulations)
 }
 
-/// The only table of parameters in `folder`, if there is one.
-fn find_table(folder: &Path) -> Result<Option<PathBuf>> {
-    let entries = fs::read_dir(folder).map_err(|e| Error::file(folder, e))?;
-    let is_table = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name.starts_with("CosmoAstroSeed_") && name.ends_with(".txt")
-    };
-    let mut found: Vec<PathBuf> = entries
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(is_table)
-        .collect();
-    match found.len() {
-        0 | 1 => Ok(found.pop()),
-        count => Err(Error::file(
-            folder,
-            format!("it holds {count} tables of parameters; name one with --params"),
-        )),
+/// The names of the parameters of all simulations, and the values of each; nothing where no table is known.
+fn find_parameters(simulations: &[SimulationFolder]) -> Result<Option<(Vec<String>, Vec<f64>)>> {
+    let mut tables: HashMap<&Path, ParameterTable> = HashMap::new();
+    let mut known: Option<(&Path, Vec<String>)> = None;
+    let mut values = Vec::new();
+    for simulation in simulations {
+        let Some(path) = simulation.table.as_deref() else {
+            continue;
+        };
+        let table = match tables.entry(path) {
+            Entry::Occupied(read) => read.into_mut(),
+            Entry::Vacant(free) => free.insert(ParameterTable::read(path)?),
+        };
+        values.extend_from_slice(table.row_of(&simulation.name).map_err(|e| Error::file(path, e))?);
+        match &known {
+            None => known = Some((path, table.names().to_vec())),
+            Some((first, names)) if names != table.names() => {
+                return Err(Error::file(
+                    path,
+                    format!(
+                        "its parameters are {}, those of {} are {}",
+                        table.names().join(", "),
+                        first.display(),
+                        names.join(", ")
+                    ),
+                ));
+            }
+            Some(_) => {}
+        }
     }
+    let Some((path, names)) = known else {
+        return Ok(None);
+    };
+    if let Some(without) = simulations.iter().find(|simulation| simulation.table.is_none()) {
+        return Err(Error::file(
+            &without.snapshot,
+            format!(
+                "no table has its parameters, while {} has those of others; name a table for all with --params",
+                path.display()
+            ),
+        ));
+    }
+    Ok(Some((names, values)))
 }
 
 /// Spreads the particles of each simulation over maps or grids; `progress` hears how many are complete.
 ///
 /// The fields are surface densities in (M☉/h)/(Mpc/h)², densities in (M☉/h)/(Mpc/h)³, or numbers of particles in a
-/// cell. `table` holds the parameters of the simulations by their names.
+/// cell.
 ///
 /// # Errors
 ///
-/// Snapshots that cannot be read, boxes of different sides, a simulation without a row, and settings that make no sense.
+/// Snapshots that cannot be read, boxes of different sides, a simulation without a row where others have one, and
+/// settings that make no sense.
 pub fn project(
     simulations: &[SimulationFolder],
-    table: Option<&Path>,
     settings: &ProjectSettings,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Projection> {
@@ -243,17 +254,7 @@ pub fn project(
         return Err(Error::Invalid("no snapshot is named".to_owned()));
     };
     // Before anything slow: a table that does not fit is told at once.
-    let parameters = match table {
-        None => None,
-        Some(path) => {
-            let table = ParameterTable::read(path)?;
-            let mut values = Vec::new();
-            for simulation in simulations {
-                values.extend_from_slice(table.row_of(&simulation.name).map_err(|e| Error::file(path, e))?);
-            }
-            Some((table.names().to_vec(), values))
-        }
-    };
+    let parameters = find_parameters(simulations)?;
     let box_size = Snapshot::open(&first.snapshot)?.header().box_size;
     let depth = settings.depth.unwrap_or(box_size / 5.0);
     let size = settings.size;
@@ -264,7 +265,13 @@ pub fn project(
         let slabs = |&axis: &Axis| Deposit::slabs(size, box_size, axis, depth, settings.scheme);
         settings.axes.iter().map(slabs).collect()
     };
-    let cells: usize = deposits()?.iter().map(Deposit::cells).sum();
+    let cells = if settings.grid {
+        Deposit::grid_cells(size)?
+    } else if settings.axes.is_empty() {
+        return Err(Error::Invalid("name an axis to project along".to_owned()));
+    } else {
+        Deposit::slab_cells(size, box_size, depth)?.saturating_mul(settings.axes.len())
+    };
     let total = cells.checked_mul(simulations.len());
     let mut fields = Vec::new();
     if total.is_none_or(|total| fields.try_reserve_exact(total).is_err()) {

@@ -1,13 +1,11 @@
 //! Measure the spectra and pixel distributions of files of fields, and compare them.
 
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::data::hdf5::{Hdf5Dataset, Hdf5File};
-use crate::data::{FieldFile, MapPaths, NpyFile, Scheme};
+use crate::data::{FieldFile, MapPaths, Scheme};
 use crate::stats::{PixelDistribution, ReducedChiSquared, SpectrumEstimator, reduced_chi_squared};
 use crate::{Error, Result};
 
@@ -75,108 +73,48 @@ pub struct Comparison {
     /// The reduced χ² of each spectrum of the second file under the distribution of those of the first, where that has
     /// four fields at least.
     pub chi_squared: Option<ReducedChiSquared>,
+    /// Why it has none although the first file has fields enough.
+    pub chi_squared_missing: Option<String>,
 }
 
-/// Numbers in a file, in rows.
-enum Data {
-    Hdf5(Box<Hdf5Dataset>),
-    Npy(NpyFile),
-}
-
-impl Data {
-    fn shape(&self) -> &[usize] {
-        match self {
-            Self::Hdf5(data) => data.shape(),
-            Self::Npy(file) => file.shape(),
-        }
-    }
-
-    fn read_rows(&self, rows: Range<usize>) -> Result<Vec<f64>> {
-        match self {
-            Self::Hdf5(data) => data.read_rows(rows),
-            Self::Npy(file) => file.read_rows(rows),
-        }
-    }
-
-    fn error(&self, what: impl std::fmt::Display) -> Error {
-        match self {
-            Self::Hdf5(data) => data.error(what),
-            Self::Npy(file) => file.error(what),
-        }
-    }
-}
-
-/// An open dataset of fields.
+/// An open file of fields, and how wide they are.
 struct Fields {
-    data: Data,
-    /// Its name; empty where the file is an array.
-    dataset: String,
-    count: usize,
-    size: usize,
-    dimension: usize,
+    file: FieldFile,
     box_size: f64,
 }
 
 impl Fields {
     fn open(path: &Path, settings: &SpectraSettings) -> Result<Self> {
-        let (data, dataset) = if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npy")) {
-            (Data::Npy(NpyFile::open(path)?), String::new())
-        } else {
-            let file = Hdf5File::open(path)?;
-            let name = match &settings.dataset {
-                Some(name) => name.clone(),
-                None => choose(&file)?,
-            };
-            let data = file.dataset(&name)?;
-            data.check_size()?;
-            (Data::Hdf5(Box::new(data)), name)
+        let paths = MapPaths {
+            maps: settings.dataset.clone(),
+            params: None,
         };
-        let (count, size, dimension) = match *data.shape() {
-            [n, m] if n == m => (1, n, 2),
-            [count, n, m] if n == m => (count, n, 2),
-            [count, n, m, l] if n == m && m == l => (count, n, 3),
-            _ => {
-                return Err(data.error(format!(
-                    "fields need the shape (maps, N, N) or (grids, N, N, N), not {:?}",
-                    data.shape()
-                )));
-            }
-        };
-        if count == 0 || size < 2 {
-            return Err(data.error(format!(
-                "there is nothing to measure in the shape {:?}",
-                data.shape()
-            )));
+        let file = FieldFile::open_or_one(path, &paths)?;
+        let fail = |what: String| Err(Error::file(path, what));
+        if file.len() == 0 || file.shape()[0] < 2 {
+            return fail(format!(
+                "there is nothing to measure in {} fields of the shape {:?}",
+                file.len(),
+                file.shape()
+            ));
         }
-        let stored = || -> Option<f64> {
-            if let Data::Hdf5(data) = &data
-                && let Some(stored) = data.info().attributes.get("box_size")
-            {
-                return stored.as_f64();
-            }
-            // The name of a CAMELS file tells it.
-            Some(
-                FieldFile::open(path, &MapPaths::default())
-                    .ok()?
-                    .origin()?
-                    .box_size,
-            )
+        let Some(box_size) = settings.box_size.or_else(|| file.box_size()) else {
+            return fail("it does not say how wide the box is; give --box LENGTH in Mpc/h".to_owned());
         };
-        let Some(box_size) = settings.box_size.or_else(stored) else {
-            return Err(data.error("it does not say how wide the box is; give --box LENGTH in Mpc/h"));
-        };
-        Ok(Self {
-            data,
-            dataset,
-            count,
-            size,
-            dimension,
-            box_size,
-        })
+        Ok(Self { file, box_size })
+    }
+
+    fn count(&self) -> usize {
+        self.file.len()
+    }
+
+    /// Values along a side.
+    fn size(&self) -> usize {
+        self.file.shape()[0]
     }
 
     fn values(&self) -> usize {
-        self.size.pow(self.dimension as u32)
+        self.file.shape().iter().product()
     }
 
     /// Fields that are read at once.
@@ -185,14 +123,12 @@ impl Fields {
     }
 
     fn read(&self, first: usize) -> Result<Vec<f64>> {
-        if self.data.shape().len() == 2 {
-            return self.data.read_rows(0..self.size);
-        }
-        self.data.read_rows(first..(first + self.step()).min(self.count))
+        self.file
+            .read_range(first..(first + self.step()).min(self.count()))
     }
 
     fn estimator(&self, settings: &SpectraSettings) -> Result<SpectrumEstimator> {
-        let estimator = SpectrumEstimator::new(self.size, self.box_size)?;
+        let estimator = SpectrumEstimator::new(self.size(), self.box_size)?;
         Ok(match settings.corrected {
             Some(scheme) => estimator.corrected(scheme),
             None => estimator,
@@ -201,41 +137,12 @@ impl Fields {
 
     /// Whether no value of any field is negative: densities, then.
     fn is_density(&self) -> Result<bool> {
-        for first in (0..self.count).step_by(self.step()) {
+        for first in (0..self.count()).step_by(self.step()) {
             if self.read(first)?.iter().any(|&x| x < 0.0) {
                 return Ok(false);
             }
         }
         Ok(true)
-    }
-}
-
-/// The dataset that is meant: by name, else the only one of a shape that fits.
-fn choose(file: &Hdf5File) -> Result<String> {
-    let datasets = file.datasets()?;
-    if let Some(usual) = datasets.iter().find(|d| d.path == "maps" || d.path == "grids") {
-        return Ok(usual.path.clone());
-    }
-    let square = |shape: &[u64]| match *shape {
-        [_, n, m] => n == m,
-        [_, n, m, l] => n == m && m == l,
-        _ => false,
-    };
-    let fitting: Vec<&str> = datasets
-        .iter()
-        .filter(|d| square(&d.shape))
-        .map(|d| d.path.as_str())
-        .collect();
-    match fitting[..] {
-        [one] => Ok(one.to_owned()),
-        [] => Err(Error::file(
-            file.path(),
-            "it holds no maps (n, N, N) and no grids (n, N, N, N)",
-        )),
-        _ => Err(Error::file(
-            file.path(),
-            format!("name one of its datasets with --maps: {}", fitting.join(", ")),
-        )),
     }
 }
 
@@ -271,9 +178,16 @@ pub fn spectra(
     let edges: Vec<f64> = (0..=BINS)
         .map(|i| reach * (2.0 * i as f64 / BINS as f64 - 1.0))
         .collect();
-    let mut rings = Vec::new();
-    let mut histograms = Vec::new();
-    for first in (0..fields.count).step_by(fields.step()) {
+    let count = fields.count();
+    let share = 1.0 / count as f64;
+    let mut pixels = PixelDistribution {
+        density: vec![0.0; BINS],
+        below: 0.0,
+        above: 0.0,
+        edges: edges.clone(),
+    };
+    let (mut each, mut rings) = (Vec::new(), None);
+    for first in (0..count).step_by(fields.step()) {
         let mut values = fields.read(first)?;
         let one = |field: &mut [f64]| {
             contrast(field, density)?;
@@ -288,45 +202,40 @@ pub fn spectra(
         };
         let measured = values.par_chunks_exact_mut(fields.values()).map(one);
         let measured: Result<Vec<_>> = measured.collect();
-        for (spectrum, pixels) in measured.map_err(|e: Error| Error::file(path, e))? {
-            rings.push(spectrum);
-            histograms.push(pixels);
+        for (spectrum, its) in measured.map_err(|e: Error| Error::file(path, e))? {
+            each.extend_from_slice(&spectrum.power);
+            rings.get_or_insert((spectrum.wavenumbers, spectrum.modes));
+            for (sum, density) in pixels.density.iter_mut().zip(its.density) {
+                *sum += share * density;
+            }
+            pixels.below += share * its.below;
+            pixels.above += share * its.above;
         }
     }
-    let count = fields.count as f64;
-    let bins = rings[0].power.len();
-    let mean_of = |of: &dyn Fn(usize) -> f64| (0..fields.count).map(of).sum::<f64>() / count;
-    let power: Vec<f64> = (0..bins)
-        .map(|i| mean_of(&|field| rings[field].power[i]))
-        .collect();
-    let deviation = (fields.count > 1).then(|| {
-        let square = |i: usize| mean_of(&|field| (rings[field].power[i] - power[i]).powi(2));
-        (0..bins)
-            .map(|i| (square(i) * count / (count - 1.0)).sqrt())
-            .collect()
+    // There is a field at least.
+    let (wavenumbers, modes) = rings.unwrap_or_default();
+    let bins = modes.len();
+    let mean_of = |of: &dyn Fn(&[f64]) -> f64| each.chunks_exact(bins).map(of).sum::<f64>() * share;
+    let power: Vec<f64> = (0..bins).map(|i| mean_of(&|power| power[i])).collect();
+    let deviation = (count > 1).then(|| {
+        let square = |i: usize| mean_of(&|own| (own[i] - power[i]).powi(2));
+        let of_rest = count as f64 / (count as f64 - 1.0);
+        (0..bins).map(|i| (square(i) * of_rest).sqrt()).collect()
     });
-    let pixels = PixelDistribution {
-        density: (0..BINS)
-            .map(|i| mean_of(&|field| histograms[field].density[i]))
-            .collect(),
-        below: mean_of(&|field| histograms[field].below),
-        above: mean_of(&|field| histograms[field].above),
-        edges,
-    };
     Ok(FieldSpectra {
         file: path.to_owned(),
-        dataset: fields.dataset.clone(),
-        fields: fields.count,
-        dimension: fields.dimension,
-        size: fields.size,
+        dataset: fields.file.dataset().to_owned(),
+        fields: count,
+        dimension: fields.file.shape().len(),
+        size: fields.size(),
         box_size: fields.box_size,
         density,
-        wavenumbers: rings[0].wavenumbers.clone(),
-        modes: rings[0].modes.clone(),
+        wavenumbers,
+        modes,
         power,
         deviation,
         pixels,
-        each: rings.into_iter().flat_map(|spectrum| spectrum.power).collect(),
+        each,
     })
 }
 
@@ -373,7 +282,7 @@ pub fn compare(
         );
         let estimator = a.estimator(settings)?;
         let (mut r, mut t) = (vec![0.0; bins], vec![0.0; bins]);
-        for start in (0..a.count).step_by(a.step()) {
+        for start in (0..a.count()).step_by(a.step()) {
             let (mut left, mut right) = (a.read(start)?, b.read(start)?);
             let one = |(left, right): (&mut [f64], &mut [f64])| {
                 contrast(left, first.density)?;
@@ -386,19 +295,23 @@ pub fn compare(
             let measured: Vec<_> = measured.map(one).collect::<Result<_>>()?;
             for cross in measured {
                 for (sum, value) in r.iter_mut().zip(cross.correlation()) {
-                    *sum += value / a.count as f64;
+                    *sum += value / a.count() as f64;
                 }
                 for (sum, value) in t.iter_mut().zip(cross.transfer()) {
-                    *sum += value / a.count as f64;
+                    *sum += value / a.count() as f64;
                 }
             }
         }
         (correlation, transfer) = (Some(r), Some(t));
     }
-    let chi_squared = if first.fields >= 4 {
-        Some(reduced_chi_squared(&second.each, &first.each, bins).map_err(|e| Error::file(&first.file, e))?)
+    // What else is known of the files is worth showing without it.
+    let (chi_squared, chi_squared_missing) = if first.fields < 4 {
+        (None, None)
     } else {
-        None
+        match reduced_chi_squared(&second.each, &first.each, bins) {
+            Ok(chi) => (Some(chi), None),
+            Err(e) => (None, Some(e.to_string())),
+        }
     };
     Ok(Comparison {
         file: second.file.clone(),
@@ -406,6 +319,7 @@ pub fn compare(
         correlation,
         transfer,
         chi_squared,
+        chi_squared_missing,
     })
 }
 

@@ -60,15 +60,8 @@ pub(super) fn picture(run: &Run, title: &str) -> Result<Picture> {
     let tiles = Tiles::new(columns.len(), 36.0, 18.0);
     let (mut picture, top) = sheet(tiles.width, tiles.height(), title, &entries);
     for (i, chains) in columns.iter().enumerate() {
-        let (left, top, width, height) = tiles.place(i, top);
-        let panel = Panel {
-            left,
-            top,
-            width,
-            height,
-            x: Axis::new(0.0, lags as f64),
-            y: Axis::new(-0.35, 1.05),
-        };
+        let place = tiles.place(i, top);
+        let panel = Panel::new(place, Axis::new(0.0, lags as f64), Axis::new(-0.35, 1.05));
         panel.horizontal(&mut picture, 0.0, style::INK, style::DASHES);
         let points = |chains: &[Vec<f64>]| -> Option<Vec<(f64, f64)>> {
             let found = diagnostics::autocorrelation(chains, lags)?;

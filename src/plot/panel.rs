@@ -24,6 +24,17 @@ pub(super) struct Panel {
 }
 
 impl Panel {
+    pub fn new((left, top, width, height): Rect, x: Axis, y: Axis) -> Self {
+        Self {
+            left,
+            top,
+            width,
+            height,
+            x,
+            y,
+        }
+    }
+
     pub fn right(&self) -> f64 {
         self.left + self.width
     }
@@ -277,7 +288,7 @@ fn clip(a: (f64, f64), b: (f64, f64), rect: Rect) -> Option<((f64, f64), (f64, f
 
 /// A colour bar to the right of a panel, with its numbers and label; returns how wide it all is.
 pub(super) fn colour_bar(picture: &mut Picture, place: Rect, scale: Axis, label: &Label) -> f64 {
-    let (left, top, width, height) = place;
+    let (left, top, _, height) = place;
     const STEPS: usize = 256;
     let rgba = (0..STEPS)
         .rev()
@@ -287,14 +298,7 @@ pub(super) fn colour_bar(picture: &mut Picture, place: Rect, scale: Axis, label:
         })
         .collect();
     picture.image(place, 1, rgba, true);
-    let panel = Panel {
-        left,
-        top,
-        width,
-        height,
-        x: Axis::new(0.0, 1.0),
-        y: scale,
-    };
+    let panel = Panel::new(place, Axis::new(0.0, 1.0), scale);
     panel.frame(picture);
     let ticks = panel.y_ticks();
     let mut widest = 0f64;

@@ -92,16 +92,8 @@ pub(super) fn picture(plot: &Histograms<'_>) -> Result<Picture> {
     for parameter in 0..count {
         panel(&mut picture, plot, &draws, parameter, tiles.place(parameter, top));
         if tiles.starts_row(parameter) {
-            let (left, top, _, height) = tiles.place(parameter, top);
             let axis = Axis::new(0.0, 1.0);
-            let side = Panel {
-                left,
-                top,
-                width: 1.0,
-                height,
-                x: axis,
-                y: axis,
-            };
+            let side = Panel::new(tiles.place(parameter, top), axis, axis);
             side.y_label(&mut picture, &Label::plain("density"), 6.0);
         }
     }
@@ -112,13 +104,7 @@ pub(super) fn picture(plot: &Histograms<'_>) -> Result<Picture> {
 const DARK: f64 = 0.7;
 const PALE: f64 = 0.35;
 
-fn panel(
-    picture: &mut Picture,
-    plot: &Histograms<'_>,
-    draws: &Draws<'_>,
-    parameter: usize,
-    (left, top, width, height): Rect,
-) {
+fn panel(picture: &mut Picture, plot: &Histograms<'_>, draws: &Draws<'_>, parameter: usize, place: Rect) {
     let [first, low, quarter, three, high, last] =
         draws.quantiles(parameter, [0.001, 0.16, 0.25, 0.75, 0.84, 0.999]);
     let (mut from, mut to) = (first, last);
@@ -138,14 +124,7 @@ fn panel(
     let heights = draws.histogram(parameter, (shown.low, shown.high), bins);
     let tallest = heights.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
     let y = Axis::new(0.0, 1.1 * tallest);
-    let panel = Panel {
-        left,
-        top,
-        width,
-        height,
-        x,
-        y,
-    };
+    let panel = Panel::new(place, x, y);
     let ink = style::series(0);
     let edge = |k: usize| shown.low + (shown.high - shown.low) * k as f64 / bins as f64;
     for (k, &height) in heights.iter().enumerate().filter(|(_, h)| **h > 0.0) {

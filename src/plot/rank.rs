@@ -53,7 +53,7 @@ pub(super) fn picture(run: &Run, title: &str) -> Result<Picture> {
     let tiles = Tiles::new(columns.len(), 20.0, 22.0);
     let (mut picture, top) = sheet(tiles.width, tiles.height(), title, &entries);
     for (i, chains) in columns.iter().enumerate() {
-        let (left, top, width, height) = tiles.place(i, top);
+        let place = tiles.place(i, top);
         let shortest = chains.iter().map(Vec::len).min().unwrap_or(0);
         let bins = (shortest / DRAWS_PER_BIN).clamp(2, MAX_BINS);
         let heights = heights(chains, bins);
@@ -64,14 +64,11 @@ pub(super) fn picture(run: &Run, title: &str) -> Result<Picture> {
         let effective = alone.map(|alone| alone.iter().sum::<f64>() / count as f64);
         let scatter = effective.map(|ess| TWO_SIDED_95 * (share * (1.0 - share) / ess).sqrt() / share);
         let tallest = heights.iter().flatten().copied().fold(1.5, f64::max);
-        let panel = Panel {
-            left,
-            top,
-            width,
-            height,
-            x: Axis::new(0.0, chains.iter().map(Vec::len).sum::<usize>() as f64),
-            y: Axis::new(0.0, 1.08 * tallest.max(1.0 + scatter.unwrap_or(0.0))),
-        };
+        let panel = Panel::new(
+            place,
+            Axis::new(0.0, chains.iter().map(Vec::len).sum::<usize>() as f64),
+            Axis::new(0.0, 1.08 * tallest.max(1.0 + scatter.unwrap_or(0.0))),
+        );
         match scatter {
             Some(s) => {
                 let band = [0.0, panel.x.high].map(|x| (x, [1.0 - s, 1.0 + s]));

@@ -59,15 +59,8 @@ pub(super) fn picture(plot: &Calibration<'_>) -> Result<Picture> {
         .fold(expected + scatter, f64::max);
     let (mut picture, top) = sheet(tiles.width, tiles.height(), plot.title, &entries);
     for (i, counts) in counts.iter().enumerate() {
-        let (left, top, width, height) = tiles.place(i, top);
-        let panel = Panel {
-            left,
-            top,
-            width,
-            height,
-            x: Axis::new(0.0, 1.0),
-            y: Axis::new(0.0, 1.1 * tallest),
-        };
+        let place = tiles.place(i, top);
+        let panel = Panel::new(place, Axis::new(0.0, 1.0), Axis::new(0.0, 1.1 * tallest));
         for (k, &count) in counts.iter().enumerate().filter(|(_, c)| **c > 0.0) {
             let ((l, t), (r, b)) = (
                 panel.at(k as f64 * share, count),

@@ -81,6 +81,8 @@ pub struct Deposit {
     /// Rows of a band, and bands of a slab.
     band_rows: usize,
     bands: usize,
+    /// The band of each row.
+    band_of: Vec<u32>,
     blocks2: Vec<Block<2>>,
     blocks3: Vec<Block<3>>,
 }
@@ -108,14 +110,7 @@ impl Deposit {
     ///
     /// Fewer than 4 cells, more than fit in memory, lengths that are not positive, and a depth beyond the box.
     pub fn slabs(size: usize, box_size: f64, axis: Axis, depth: f64, scheme: Scheme) -> Result<Self> {
-        check_length("the side of the box", box_size)?;
-        let slack = 1.0 + SLACK;
-        if !(depth > 0.0 && depth <= box_size * slack) {
-            return Err(Error::Invalid(format!(
-                "a depth of {depth} is not allowed; it must be positive and no more than the side of the box, {box_size}"
-            )));
-        }
-        let count = (box_size * slack / depth).floor() as usize;
+        let count = slabs_in(box_size, depth)?;
         Self::new(size, box_size, scheme, Layout::Slabs { axis, depth, count })
     }
 
@@ -128,25 +123,39 @@ impl Deposit {
         Self::new(size, box_size, scheme, Layout::Grid)
     }
 
+    /// The cells of the mesh that [`slabs`](Self::slabs) makes, before it is made.
+    ///
+    /// # Errors
+    ///
+    /// As [`slabs`](Self::slabs).
+    pub fn slab_cells(size: usize, box_size: f64, depth: f64) -> Result<usize> {
+        cells(slabs_in(box_size, depth)?, size, size)
+    }
+
+    /// The cells of the mesh that [`grid`](Self::grid) makes, before it is made.
+    ///
+    /// # Errors
+    ///
+    /// As [`grid`](Self::grid).
+    pub fn grid_cells(size: usize) -> Result<usize> {
+        cells(1, size, size.saturating_mul(size))
+    }
+
     fn new(size: usize, box_size: f64, scheme: Scheme, layout: Layout) -> Result<Self> {
         check_length("the side of the box", box_size)?;
         let (planes, row) = match layout {
             Layout::Grid => (1, size.saturating_mul(size)),
             Layout::Slabs { count, .. } => (count, size),
         };
-        let cells = planes.checked_mul(size).and_then(|n| n.checked_mul(row));
-        let cells = cells.filter(|&n| size >= 4 && n <= isize::MAX as usize / 8);
-        let Some(cells) = cells else {
-            return Err(Error::Invalid(format!(
-                "{planes} × {size} × {row} cells are not allowed; a mesh has at least 4 along a side, and must fit in memory"
-            )));
-        };
+        let cells = cells(planes, size, row)?;
         // Asked for first, as memory that there is not would end the program; then left to those who fill it to touch.
         Vec::<f64>::new()
             .try_reserve_exact(cells)
             .map_err(|_| Error::Invalid(format!("a mesh of {cells} cells does not fit in memory")))?;
         let mesh = vec![0.0; cells];
-        let most = (size / (BAND_CELLS / row).max(BAND_ROWS)).max(1);
+        // Where a particle has one node, none is looked at twice.
+        let least = if scheme.order() == 1 { 1 } else { BAND_ROWS };
+        let most = (size / (BAND_CELLS / row).max(least)).max(1);
         let band_rows = size.div_ceil(most);
         Ok(Self {
             size,
@@ -156,6 +165,7 @@ impl Deposit {
             cells: mesh,
             band_rows,
             bands: size.div_ceil(band_rows),
+            band_of: (0..size).map(|row| (row / band_rows) as u32).collect(),
             blocks2: Vec::new(),
             blocks3: Vec::new(),
         })
@@ -202,11 +212,6 @@ impl Deposit {
         Ok(())
     }
 
-    /// The number of cells.
-    pub fn cells(&self) -> usize {
-        self.cells.len()
-    }
-
     /// The mass in each cell: slab after slab, row after row.
     pub fn finish(self) -> Vec<f64> {
         self.cells
@@ -218,6 +223,7 @@ impl Deposit {
             scale: self.size as f64 / self.box_size,
             band_rows: self.band_rows,
             bands: self.bands,
+            band_of: &self.band_of,
         };
         match self.layout {
             Layout::Grid => {
@@ -246,6 +252,29 @@ impl Deposit {
     }
 }
 
+/// The number of whole slabs in a box.
+fn slabs_in(box_size: f64, depth: f64) -> Result<usize> {
+    check_length("the side of the box", box_size)?;
+    let slack = 1.0 + SLACK;
+    if !(depth > 0.0 && depth <= box_size * slack) {
+        return Err(Error::Invalid(format!(
+            "a depth of {depth} is not allowed; it must be positive and no more than the side of the box, {box_size}"
+        )));
+    }
+    Ok((box_size * slack / depth).floor() as usize)
+}
+
+/// The cells of a mesh of planes of rows.
+fn cells(planes: usize, size: usize, row: usize) -> Result<usize> {
+    let cells = planes.checked_mul(size).and_then(|n| n.checked_mul(row));
+    let allowed = cells.filter(|&n| size >= 4 && n <= isize::MAX as usize / 8);
+    allowed.ok_or_else(|| {
+        Error::Invalid(format!(
+            "{planes} × {size} × {row} cells are not allowed; a mesh has at least 4 along a side, and must fit in memory"
+        ))
+    })
+}
+
 fn check_length(name: &str, length: f64) -> Result<()> {
     if length > 0.0 && length.is_finite() {
         return Ok(());
@@ -254,6 +283,7 @@ fn check_length(name: &str, length: f64) -> Result<()> {
         "{name} is {length}; it must be positive and finite"
     )))
 }
+
 #[cfg(test)]
 mod tests {
     use super::spread::BLOCK;
@@ -323,6 +353,24 @@ mod tests {
                     assert!((value - expected).abs() < ROUNDING, "{scheme:?} {axis:?} {i}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn cells_are_known_before_the_mesh_is_made() {
+        let grid = Deposit::grid(6, 3.0, Scheme::Cic).unwrap().finish().len();
+        assert_eq!(Deposit::grid_cells(6).unwrap(), grid);
+        for depth in [3.0, 1.0, 0.7] {
+            let slabs = Deposit::slabs(5, 3.0, Axis::X, depth, Scheme::Cic).unwrap();
+            assert_eq!(Deposit::slab_cells(5, 3.0, depth).unwrap(), slabs.finish().len());
+        }
+        for refused in [
+            Deposit::grid_cells(3),
+            Deposit::grid_cells(usize::MAX),
+            Deposit::slab_cells(8, 1.0, 2.0),
+            Deposit::slab_cells(8, f64::NAN, 1.0),
+        ] {
+            assert!(refused.is_err());
         }
     }
 

@@ -52,7 +52,9 @@ impl Scheme {
 #[inline]
 pub(super) fn weights<const P: usize>(u: f64) -> (isize, [f64; P]) {
     let mut w = [0.0; P];
-    let below = u.floor();
+    // Numbers from 0 to N are cut off as they are rounded down, without a call.
+    let floor = |u: f64| u as isize as f64;
+    let below = floor(u);
     let d = u - below;
     match P {
         1 => {
@@ -65,7 +67,7 @@ pub(super) fn weights<const P: usize>(u: f64) -> (isize, [f64; P]) {
             (below as isize, w)
         }
         3 => {
-            let nearest = (u + 0.5).floor();
+            let nearest = floor(u + 0.5);
             let d = u - nearest;
             w[0] = 0.5 * (0.5 - d) * (0.5 - d);
             w[1] = 0.75 - d * d;

@@ -28,15 +28,17 @@ pub(super) struct Entry<const D: usize> {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Mesh {
+pub(super) struct Mesh<'a> {
     pub size: usize,
     /// Cells in a unit of length.
     pub scale: f64,
     pub band_rows: usize,
     pub bands: usize,
+    /// The band of each row: quicker looked up than divided.
+    pub band_of: &'a [u32],
 }
 
-impl Mesh {
+impl Mesh<'_> {
     /// A coordinate in units of cells, 0 ≤ u < N.
     #[inline]
     pub fn cell(&self, x: f64) -> f64 {
@@ -53,7 +55,7 @@ impl Mesh {
     #[inline]
     fn reached<const P: usize>(&self, slab: usize, u: f64, mut tell: impl FnMut(usize)) {
         let (first, _) = weights::<P>(u);
-        let band = |k: usize| slab * self.bands + self.node(first, k) / self.band_rows;
+        let band = |k: usize| slab * self.bands + self.band_of[self.node(first, k)] as usize;
         let mut last = band(0);
         tell(last);
         // The nodes follow each other, and outside a band there are either no rows or at least as many as nodes, so that
@@ -83,7 +85,7 @@ impl Mesh {
 
 /// Sorts the particles of each block by the bands that they reach; one that reaches two is in both.
 pub(super) fn sort<const P: usize, const D: usize>(
-    mesh: Mesh,
+    mesh: Mesh<'_>,
     slabs: usize,
     positions: &[f64],
     masses: Masses<'_>,
@@ -142,10 +144,10 @@ pub(super) fn sort<const P: usize, const D: usize>(
 
 /// Adds the sorted particles to the cells, each band on a thread of its own.
 pub(super) fn spread<const D: usize>(
-    mesh: Mesh,
+    mesh: Mesh<'_>,
     blocks: &[Block<D>],
     cells: &mut [f64],
-    add: impl Fn(Mesh, &Entry<D>, Range<usize>, &mut [f64]) + Sync,
+    add: impl Fn(Mesh<'_>, &Entry<D>, Range<usize>, &mut [f64]) + Sync,
 ) {
     let row = mesh.size.pow(D as u32 - 1);
     cells
@@ -171,7 +173,7 @@ pub(super) fn spread<const D: usize>(
 
 #[inline]
 pub(super) fn add_to_row<const P: usize>(
-    mesh: Mesh,
+    mesh: Mesh<'_>,
     entry: &Entry<2>,
     rows: Range<usize>,
     cells: &mut [f64],
@@ -192,7 +194,7 @@ pub(super) fn add_to_row<const P: usize>(
 
 #[inline]
 pub(super) fn add_to_plane<const P: usize>(
-    mesh: Mesh,
+    mesh: Mesh<'_>,
     entry: &Entry<3>,
     rows: Range<usize>,
     cells: &mut [f64],

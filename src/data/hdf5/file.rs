@@ -1,4 +1,4 @@
-//! Open files and list what they hold.
+//! Open files, and what is in them by its path.
 
 use std::fs;
 use std::io::Read;
@@ -9,15 +9,12 @@ use hdf5_pure::{Dataset, Datatype, File, FormatError, Group, Source};
 
 use super::attribute::{Attribute, Attributes, one_line};
 use super::dataset::Hdf5Dataset;
-use super::info::{DatasetInfo, Filter, GroupInfo, short};
+use super::info::{DatasetInfo, Filter, short};
 use super::message;
 use super::soft_link::{self, Members, SoftLinks};
 use crate::data::numbers::read_exact_at;
 use crate::suggest::closest;
 use crate::{Error, Result};
-
-/// Deeper than any real file nests its groups; a loop of links is deeper than any limit.
-const MAX_DEPTH: usize = 32;
 
 /// An open HDF5 file, read on demand.
 ///
@@ -33,10 +30,10 @@ const MAX_DEPTH: usize = 32;
 /// ```
 #[derive(Debug)]
 pub struct Hdf5File {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     size: u64,
     reader: Reader,
-    file: File,
+    pub(super) file: File,
     /// For the soft links, which are looked for when a path is not there without them.
     source: Positioned,
     members: OnceLock<Members>,
@@ -148,51 +145,6 @@ impl Hdf5File {
         &self.path
     }
 
-    /// Everything known of every dataset, sorted by path.
-    ///
-    /// # Errors
-    ///
-    /// A damaged file, or links that run in a circle.
-    pub fn datasets(&self) -> Result<Vec<DatasetInfo>> {
-        let mut found = Vec::new();
-        for (path, object) in self.objects()? {
-            if let Object::Dataset(dataset) = object {
-                found.push(self.info(&path, &dataset)?);
-            }
-        }
-        for (link, target) in self.links() {
-            // Those to groups, to other links and to nothing are passed over; the last two end somewhere, or do not.
-            let resolved = soft_link::resolve(self.links(), target);
-            let mut linked = found.iter().filter(|d| d.path == resolved && d.link_to.is_none());
-            if let Some(dataset) = linked.next().cloned() {
-                found.push(DatasetInfo {
-                    path: link.clone(),
-                    link_to: Some(resolved),
-                    ..dataset
-                });
-            }
-        }
-        found.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(found)
-    }
-
-    /// Every group and its attributes, the root group first, sorted by path.
-    ///
-    /// # Errors
-    ///
-    /// As [`datasets`](Self::datasets).
-    pub fn groups(&self) -> Result<Vec<GroupInfo>> {
-        let mut found = Vec::new();
-        for (path, object) in self.objects()? {
-            if let Object::Group(group) = object {
-                let attributes = self.group_attributes(&group)?;
-                found.push(GroupInfo { path, attributes });
-            }
-        }
-        found.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(found)
-    }
-
     /// The dataset at `path`, with or without a leading slash.
     ///
     /// # Errors
@@ -248,76 +200,20 @@ impl Hdf5File {
         }
     }
 
-    fn group_attributes(&self, group: &Group) -> Result<Attributes> {
+    pub(super) fn group_attributes(&self, group: &Group) -> Result<Attributes> {
         attributes(group.attrs(), group.attr_datatypes()).map_err(|e| message::of_file(&self.path, &e))
     }
 
-    fn members(&self) -> &Members {
+    pub(super) fn members(&self) -> &Members {
         self.members
             .get_or_init(|| soft_link::find(&self.source, self.file.superblock()))
     }
 
-    fn links(&self) -> &SoftLinks {
+    pub(super) fn links(&self) -> &SoftLinks {
         &self.members().links
     }
 
-    fn dataset_paths(&self) -> Result<Vec<String>> {
-        let datasets = |(path, object)| matches!(object, Object::Dataset(_)).then_some(path);
-        let mut paths: Vec<String> = self.objects()?.into_iter().filter_map(datasets).collect();
-        paths.extend(self.links().keys().cloned());
-        paths.sort();
-        Ok(paths)
-    }
-
-    /// Every group and dataset by path, the root group first.
-    fn objects(&self) -> Result<Vec<(String, Object)>> {
-        let mut all = Vec::new();
-        match self.collect(self.file.root(), "", 0, &mut all) {
-            Ok(()) => return Ok(all),
-            Err(e) if self.links().is_empty() => return Err(e),
-            // In a group of the old form a soft link stops the reader beneath: its members are opened by their paths.
-            Err(_) => all.clear(),
-        }
-        all.push((String::new(), Object::Group(self.file.root())));
-        for (path, is_dataset) in &self.members().objects {
-            let fail = |e| message::of_dataset(&self.path, path, &e);
-            let object = if *is_dataset {
-                Object::Dataset(Box::new(self.file.dataset(path).map_err(fail)?))
-            } else {
-                Object::Group(self.file.group(path).map_err(fail)?)
-            };
-            all.push((path.clone(), object));
-        }
-        Ok(all)
-    }
-
-    fn collect(
-        &self,
-        group: Group,
-        prefix: &str,
-        depth: usize,
-        all: &mut Vec<(String, Object)>,
-    ) -> Result<()> {
-        let fail = |e| message::of_file(&self.path, &e);
-        if depth > MAX_DEPTH {
-            return Err(Error::file(
-                &self.path,
-                format!("the groups nest more than {MAX_DEPTH} deep: its links probably run in a circle"),
-            ));
-        }
-        let datasets = group.iter_datasets().map_err(fail)?;
-        let groups = group.iter_groups().map_err(fail)?;
-        all.push((prefix.to_owned(), Object::Group(group)));
-        for (name, dataset) in datasets {
-            all.push((join(prefix, &name), Object::Dataset(Box::new(dataset))));
-        }
-        for (name, inner) in groups {
-            self.collect(inner, &join(prefix, &name), depth + 1, all)?;
-        }
-        Ok(())
-    }
-
-    fn info(&self, path: &str, dataset: &Dataset) -> Result<DatasetInfo> {
+    pub(super) fn info(&self, path: &str, dataset: &Dataset) -> Result<DatasetInfo> {
         let fail = |e| message::of_dataset(&self.path, path, &e);
         Ok(DatasetInfo {
             path: path.to_owned(),
@@ -337,20 +233,6 @@ impl Hdf5File {
             attributes: attributes(dataset.attrs(), dataset.attr_datatypes()).map_err(fail)?,
             link_to: None,
         })
-    }
-}
-
-/// A member of the file.
-enum Object {
-    Group(Group),
-    Dataset(Box<Dataset>),
-}
-
-fn join(prefix: &str, name: &str) -> String {
-    if prefix.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{prefix}/{name}")
     }
 }
 

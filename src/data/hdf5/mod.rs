@@ -12,6 +12,7 @@ mod c_library;
 mod dataset;
 mod file;
 mod info;
+mod listing;
 mod message;
 mod soft_link;
 mod write;

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::files::parts;
-use super::header::{LENGTH_UNIT, MASS_UNIT};
-use crate::data::hdf5::Hdf5File;
+use super::units::{self, Units};
+use crate::data::hdf5::{Attributes, Hdf5File};
 use crate::suggest::closest;
 use crate::{Error, Result};
 
@@ -12,6 +12,10 @@ use crate::{Error, Result};
 const GROUPS: [&str; 2] = ["Group", "Subhalo"];
 
 /// A catalogue of SUBFIND: `groups_090.hdf5`, `fof_subhalo_tab_033.hdf5`, or one of several files of these names.
+///
+/// Units are those that the attributes say: `to_cgs` and its scalings of a column, `UnitLength_in_cm` and `UnitMass_in_g`
+/// of `Header` or `Parameters`. Catalogues without them, as those of CAMELS are, are taken to be in kpc/h and 10¹⁰ M☉/h,
+/// and [`Column::assumed`] says so.
 ///
 /// ```no_run
 /// let catalogue = armilla::data::Catalogue::open("LH_0/groups_090.hdf5")?;
@@ -34,6 +38,8 @@ pub struct Column {
     pub width: usize,
     /// `Mpc/h` or `Msun/h` for what its name says is a length or a mass; other columns are as in the file.
     pub unit: Option<&'static str>,
+    /// Whether the file says nothing of its unit, which was taken to be that of Gadget, kpc/h or 10¹⁰ M☉/h.
+    pub assumed: bool,
 }
 
 impl Column {
@@ -114,10 +120,14 @@ impl Catalogue {
                 format!("there is no column `{name}`; it holds {known}{hint}"),
             ));
         }
-        let (scale, unit) = unit(name);
-        let (mut values, mut found) = (Vec::new(), None);
+        let quantity = Quantity::of(name);
+        let (mut values, mut found, mut assumed) = (Vec::new(), None, false);
         for part in &self.parts {
             let file = Hdf5File::open(part)?;
+            let units = match units::header(&file) {
+                Ok(header) => Units::of(part, &header)?,
+                Err(_) => Units::of(part, &Attributes::new())?,
+            };
             let datasets = file.datasets()?;
             let of_name = |group: &&&str| datasets.iter().any(|d| d.path == format!("{group}/{name}"));
             let Some(group) = GROUPS.iter().find(of_name) else {
@@ -128,32 +138,63 @@ impl Catalogue {
             if *found.get_or_insert(width) != width {
                 return Err(column.error(format!("{width} numbers for each object, but others elsewhere")));
             }
+            let units = units.of_dataset(&column.info().attributes);
+            let (scale, said) = quantity.scale(&units.map_err(|what| column.error(what))?);
+            assumed |= !said;
             values.extend(column.read::<f64>()?.iter().map(|x| x * scale));
         }
         Ok(Column {
             values,
             width: found.unwrap_or(1),
-            unit,
+            unit: quantity.unit(),
+            assumed,
         })
     }
 }
 
-/// What a column is multiplied by, and the unit it then has: as IllustrisTNG names them.
-fn unit(name: &str) -> (f64, Option<&'static str>) {
-    // Quantities within a radius say so too.
-    let within = ["inRad", "InRad", "HalfRad", "MaxRad"]
-        .iter()
-        .any(|part| name.contains(part));
-    if name.contains("Mass") || name.contains("_M_") {
-        (MASS_UNIT, Some("Msun/h"))
-    } else if name.contains("Pos")
-        || name.contains("_R_")
-        || name.ends_with("CM")
-        || (!within && (name.ends_with("Rad") || name.ends_with("RadType")))
-    {
-        (LENGTH_UNIT, Some("Mpc/h"))
-    } else {
-        (1.0, None)
+/// What a column holds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Quantity {
+    Mass,
+    Length,
+    Other,
+}
+
+impl Quantity {
+    /// By the name of the column, as IllustrisTNG names them.
+    fn of(name: &str) -> Self {
+        // Quantities within a radius say so too.
+        let within = ["inRad", "InRad", "HalfRad", "MaxRad"]
+            .iter()
+            .any(|part| name.contains(part));
+        if name.contains("Mass") || name.contains("_M_") {
+            Self::Mass
+        } else if name.contains("Pos")
+            || name.contains("_R_")
+            || name.ends_with("CM")
+            || (!within && (name.ends_with("Rad") || name.ends_with("RadType")))
+        {
+            Self::Length
+        } else {
+            Self::Other
+        }
+    }
+
+    fn unit(self) -> Option<&'static str> {
+        match self {
+            Self::Mass => Some("Msun/h"),
+            Self::Length => Some("Mpc/h"),
+            Self::Other => None,
+        }
+    }
+
+    /// What a column is multiplied by, and whether the file says so.
+    fn scale(self, units: &Units) -> (f64, bool) {
+        match self {
+            Self::Mass => units.mass,
+            Self::Length => units.length,
+            Self::Other => (1.0, true),
+        }
     }
 }
 
@@ -178,7 +219,7 @@ mod tests {
             ("SubhaloVel", ""),
             ("GroupLen", ""),
         ] {
-            assert_eq!(unit(name).1.unwrap_or(""), expected, "{name}");
+            assert_eq!(Quantity::of(name).unit().unwrap_or(""), expected, "{name}");
         }
     }
 
@@ -203,6 +244,7 @@ mod tests {
         let column = Catalogue::open(path(1)).unwrap().read("GroupPos").unwrap();
         assert_eq!((column.width, column.unit), (3, Some("Mpc/h")));
         assert_eq!(column.component(1), [2.0, 4.0, 4.0]);
+        assert!(column.assumed);
         std::fs::remove_file(path(2)).unwrap();
         assert!(
             Catalogue::open(path(0))
@@ -210,5 +252,48 @@ mod tests {
                 .to_string()
                 .contains(".2.hdf5")
         );
+    }
+
+    #[test]
+    fn units_of_a_file_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("groups_090.hdf5");
+        let mut file = NewFile::new();
+        file.group("Header").unwrap();
+        file.attribute("Header", "UnitMass_in_g", 1.989e33).unwrap();
+        file.group("Parameters").unwrap();
+        file.attribute("Parameters", "UnitLength_in_cm", 3.085678e24)
+            .unwrap();
+        for name in ["GroupPos", "GroupMass", "GroupCM"] {
+            file.dataset(&format!("Group/{name}"), &[2], Values::F64(&[3.0, 4.0]))
+                .unwrap();
+        }
+        for (name, value) in [
+            ("to_cgs", 3.085678e21),
+            ("length_scaling", 1.0),
+            ("mass_scaling", 0.0),
+            ("h_scaling", -1.0),
+        ] {
+            file.attribute("Group/GroupCM", name, value).unwrap();
+        }
+        file.write(&path).unwrap();
+        let catalogue = Catalogue::open(&path).unwrap();
+        for (name, expected) in [
+            ("GroupPos", [3.0, 4.0]),
+            ("GroupMass", [3.0, 4.0]),
+            ("GroupCM", [3e-3, 4e-3]),
+        ] {
+            let column = catalogue.read(name).unwrap();
+            assert_eq!(column.values, expected, "{name}");
+            assert!(!column.assumed && column.unit.is_some());
+        }
+        file.attribute("Header", "UnitMass_in_g", 1.0).unwrap();
+        file.write(&path).unwrap();
+        let message = Catalogue::open(&path)
+            .unwrap()
+            .read("GroupMass")
+            .unwrap_err()
+            .to_string();
+        assert!(message.contains("UnitMass_in_g"), "{message}");
     }
 }

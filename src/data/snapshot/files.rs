@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::data::camels::text_files;
 use crate::{Error, Result};
 
 /// A simulation in a folder of simulations.
@@ -12,15 +13,22 @@ pub struct SimulationFolder {
     pub name: String,
     /// The last snapshot there, the one of the highest number: a file, or the first of several.
     pub snapshot: PathBuf,
+    /// The table that has its parameters under its name, where there is one.
+    pub table: Option<PathBuf>,
 }
 
-/// The simulations below `folder`: folders that hold a snapshot, in the order of the numbers in their names.
+/// The simulations below `folder`: folders that hold a snapshot, in the order of the numbers in their names. Their
+/// parameters are in `table`, else in the only `CosmoAstroSeed_*.txt` of `folder`, if there is one.
 ///
 /// # Errors
 ///
-/// A folder that cannot be read, or one without any.
-pub fn simulation_folders(folder: impl AsRef<Path>) -> Result<Vec<SimulationFolder>> {
+/// A folder that cannot be read, one without any, and several tables of which none is named.
+pub fn simulation_folders(folder: impl AsRef<Path>, table: Option<&Path>) -> Result<Vec<SimulationFolder>> {
     let folder = folder.as_ref();
+    let table = match table {
+        Some(table) => Some(table.to_owned()),
+        None => find_table(folder)?,
+    };
     let mut found = Vec::new();
     for path in list(folder)? {
         if path.is_dir()
@@ -31,7 +39,12 @@ pub fn simulation_folders(folder: impl AsRef<Path>) -> Result<Vec<SimulationFold
                 .unwrap_or_default()
                 .to_string_lossy()
                 .into_owned();
-            found.push(SimulationFolder { name, snapshot });
+            let table = table.clone();
+            found.push(SimulationFolder {
+                name,
+                snapshot,
+                table,
+            });
         }
     }
     if found.is_empty() {
@@ -44,8 +57,20 @@ pub fn simulation_folders(folder: impl AsRef<Path>) -> Result<Vec<SimulationFold
     Ok(found)
 }
 
-/// The snapshot of the highest number in a folder, which may be a `snapdir_###` itself.
-pub(super) fn last_snapshot(folder: &Path) -> Result<Option<PathBuf>> {
+/// The only table of the parameters of simulations in `folder`, if there is one.
+fn find_table(folder: &Path) -> Result<Option<PathBuf>> {
+    let mut found = text_files(folder, "CosmoAstroSeed_").map_err(|e| cannot_list(folder, &e))?;
+    match found.len() {
+        0 | 1 => Ok(found.pop()),
+        count => Err(Error::file(
+            folder,
+            format!("it holds {count} tables of parameters; name one with --params"),
+        )),
+    }
+}
+
+/// The snapshot of the highest number in a folder, which may be a `snapdir_###` itself; whether it is sound is not asked.
+pub(crate) fn last_snapshot(folder: &Path) -> Result<Option<PathBuf>> {
     let mut best: Option<(u64, PathBuf)> = None;
     let mut offer = |number: u64, path: PathBuf| {
         if best.as_ref().is_none_or(|(other, _)| number > *other) {
@@ -112,13 +137,17 @@ pub(super) fn parts(path: &Path, count: usize) -> Result<Vec<PathBuf>> {
 }
 
 fn list(folder: &Path) -> Result<Vec<PathBuf>> {
-    let fail = |e: std::io::Error| Error::file(folder, format!("the folder cannot be read: {e}"));
+    let fail = |e| cannot_list(folder, &e);
     let mut paths = Vec::new();
     for entry in fs::read_dir(folder).map_err(fail)? {
         paths.push(entry.map_err(fail)?.path());
     }
     paths.sort();
     Ok(paths)
+}
+
+fn cannot_list(folder: &Path, error: &std::io::Error) -> Error {
+    Error::file(folder, format!("the folder cannot be read: {error}"))
 }
 
 /// A key that orders `LH_2` before `LH_10`.
@@ -160,18 +189,35 @@ mod tests {
         ] {
             make(path);
         }
-        let found = simulation_folders(folder.path()).unwrap();
+        let found = simulation_folders(folder.path(), None).unwrap();
         let names: Vec<&str> = found.iter().map(|s| s.name.as_str()).collect();
         assert_eq!(names, ["LH_1", "LH_2", "LH_10"]);
         assert!(found[0].snapshot.ends_with("snapdir_033/snap_033.0.hdf5"));
         assert!(found[1].snapshot.ends_with("snap_033.hdf5"));
         assert!(found[2].snapshot.ends_with("snapshot_090.hdf5"));
+        assert_eq!(found[0].table, None);
+        make("CosmoAstroSeed_one.txt");
+        let found = simulation_folders(folder.path(), None).unwrap();
+        assert!(
+            found
+                .iter()
+                .all(|s| s.table.as_ref().unwrap().ends_with("CosmoAstroSeed_one.txt"))
+        );
+        make("CosmoAstroSeed_two.txt");
+        let message = simulation_folders(folder.path(), None).unwrap_err().to_string();
+        assert!(
+            message.contains("2 tables") && message.contains("--params"),
+            "{message}"
+        );
+        let named = folder.path().join("CosmoAstroSeed_two.txt");
+        let found = simulation_folders(folder.path(), Some(&named)).unwrap();
+        assert_eq!(found[1].table, Some(named));
 
         assert_eq!(parts(&found[0].snapshot, 2).unwrap().len(), 2);
         let message = parts(&found[0].snapshot, 3).unwrap_err().to_string();
         assert!(message.contains("snap_033.2.hdf5"), "{message}");
         assert!(parts(&found[1].snapshot, 2).is_err());
-        let message = simulation_folders(folder.path().join("LH_2"))
+        let message = simulation_folders(folder.path().join("LH_2"), None)
             .unwrap_err()
             .to_string();
         assert!(message.contains("snapshot_###"), "{message}");

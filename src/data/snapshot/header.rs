@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
+use super::units::Units;
 use crate::data::hdf5::Attributes;
 use crate::suggest::closest;
 use crate::{Error, Result};
@@ -90,13 +91,6 @@ pub struct Header {
     pub hubble: Option<f64>,
 }
 
-/// Gadget's unit of mass in M☉/h.
-pub(super) const MASS_UNIT: f64 = 1e10;
-/// Gadget's unit of length, kpc/h, in Mpc/h.
-pub(super) const LENGTH_UNIT: f64 = 1e-3;
-/// A megaparsec in cm.
-const MPC: f64 = 3.085678e24;
-
 /// A header, and what only its file means.
 pub(super) struct FileHeader {
     pub header: Header,
@@ -106,6 +100,8 @@ pub(super) struct FileHeader {
     pub files: usize,
     /// Mpc/h in a unit of length.
     pub length: f64,
+    /// M☉/h in a unit of mass.
+    pub mass: f64,
 }
 
 impl FileHeader {
@@ -129,18 +125,10 @@ impl FileHeader {
         let needed = |name: &str| {
             six(name)?.ok_or_else(|| fail(format!("its header has no `{name}`: it is no snapshot")))
         };
-        let length = match get("UnitLength_in_cm") {
-            None => LENGTH_UNIT,
-            Some(cm) => *[LENGTH_UNIT, 1.0]
-                .iter()
-                // Files differ in the digits that they give a parsec.
-                .find(|&&unit| (cm / (unit * MPC) - 1.0).abs() < 1e-2)
-                .ok_or_else(|| {
-                    fail(format!(
-                        "its unit of length, {cm} cm/h, is neither kpc/h nor Mpc/h"
-                    ))
-                })?,
-        };
+        let Units {
+            length: (length, _),
+            mass: (mass, _),
+        } = Units::of(path, attributes)?;
         let box_size = need("BoxSize")? * length;
         if !(box_size > 0.0 && box_size.is_finite()) {
             return Err(fail(format!(
@@ -169,7 +157,7 @@ impl FileHeader {
         Ok(Self {
             header: Header {
                 box_size,
-                masses: needed("MassTable")?.map(|mass| mass * MASS_UNIT),
+                masses: needed("MassTable")?.map(|each| each * mass),
                 counts: std::array::from_fn(|i| total(i) as u64),
                 redshift: get("Redshift").unwrap_or(0.0),
                 omega_m: get("Omega0"),
@@ -179,6 +167,7 @@ impl FileHeader {
             here: here.map(|n| n as u64),
             files: files as usize,
             length,
+            mass,
         })
     }
 }

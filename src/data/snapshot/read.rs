@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::files::{last_snapshot, parts};
-use super::header::{FileHeader, Header, MASS_UNIT, Species};
+use super::header::{FileHeader, Header, Species};
+use super::units;
 use crate::data::Masses;
 use crate::data::hdf5::Hdf5File;
 use crate::{Error, Result};
@@ -12,7 +13,7 @@ use crate::{Error, Result};
 const AT_ONCE: usize = 1 << 20;
 
 /// A snapshot of Gadget, AREPO or GIZMO in HDF5: one file or several, under the old names (`snap_033.hdf5`) or the new
-/// (`snapshot_090.hdf5`). Coordinates are in kpc/h unless the header's unit says Mpc/h, masses in 10¹⁰ M☉/h.
+/// (`snapshot_090.hdf5`). Coordinates are in kpc/h and masses in 10¹⁰ M☉/h unless the header's units say Mpc/h and M☉/h.
 ///
 /// ```no_run
 /// use armilla::data::{Deposit, Scheme, Snapshot, Species};
@@ -27,6 +28,7 @@ pub struct Snapshot {
     parts: Vec<Part>,
     header: Header,
     length: f64,
+    mass: f64,
 }
 
 #[derive(Debug)]
@@ -86,6 +88,7 @@ impl Snapshot {
             parts: all,
             header: first.header,
             length: first.length,
+            mass: first.mass,
         })
     }
 
@@ -145,6 +148,8 @@ impl Snapshot {
                 }
                 Some(masses)
             };
+            // What was never written takes no room in a file, but forever to read.
+            coordinates.check_size()?;
             let rows = coordinates.rows();
             for start in (0..rows).step_by(AT_ONCE) {
                 let range = start..(start + AT_ONCE).min(rows);
@@ -154,7 +159,7 @@ impl Snapshot {
                     None => take(&positions, Masses::Same(mass))?,
                     Some(masses) => {
                         let mut each: Vec<f64> = masses.read_rows(range)?;
-                        each.iter_mut().for_each(|m| *m *= MASS_UNIT);
+                        each.iter_mut().for_each(|m| *m *= self.mass);
                         take(&positions, Masses::Each(&each))?;
                     }
                 }
@@ -166,8 +171,11 @@ impl Snapshot {
 
 fn header(path: &Path) -> Result<FileHeader> {
     let file = Hdf5File::open(path)?;
-    let attributes = file
-        .attributes("Header")
-        .map_err(|_| Error::file(path, "it has no group `Header`: it is no snapshot"))?;
+    let attributes = units::header(&file).map_err(|_| {
+        Error::file(
+            path,
+            "its group `Header` cannot be read: it is no snapshot, or damaged",
+        )
+    })?;
     FileHeader::of(path, &attributes)
 }

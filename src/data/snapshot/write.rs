@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::header::{Header, LENGTH_UNIT, MASS_UNIT, Species};
+use super::header::{Header, Species};
+use super::units::{LENGTH_UNIT, MASS_UNIT};
 use crate::data::hdf5::{NewFile, Values};
 use crate::{Error, Result};
 

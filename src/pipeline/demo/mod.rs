@@ -283,7 +283,7 @@ fn draw_fields(
         panels: &panels,
         side,
         box_size: flow.card().origin.as_ref().map(|origin| origin.box_size),
-        label: label(flow),
+        label: &label(flow),
     };
     let caption = "The observation, and maps that the network generates at the posterior mean of HMC.";
     both(folder, "field", caption, |path| fields(&plot, path))

@@ -82,8 +82,8 @@ impl GenerativeCard {
     }
 
     /// What the colours of a map mean.
-    pub(crate) fn label(&self) -> &'static str {
-        quantity(self.origin.as_ref())
+    pub(crate) fn label(&self) -> String {
+        quantity(self.origin.as_ref(), self.unit.as_deref(), &self.data.files)
     }
 }
 

@@ -136,7 +136,7 @@ impl<'a, D: Device> Watch<'a, D> {
                 .as_ref()
                 .map(|o| o.box_size)
                 .or(card.config.figures.box_size),
-            label: card.label(),
+            label: &card.label(),
         }
         .draw(folder, epoch)
     }
