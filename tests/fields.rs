@@ -704,3 +704,27 @@ fn without_a_chi_squared_the_rest_is_shown() {
     let said = json(&["spectrum", path, path, "--json"]);
     assert!(said["comparisons"][0]["chi_squared"].is_null());
 }
+
+#[test]
+fn what_once_broke_a_reader_is_an_error() {
+    use armilla::data::{MapPaths, MapSet};
+
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/hdf5");
+    // Names were made for 10¹⁹ parameters before their shape was doubted.
+    let wide = corpus.join("params_too_wide.h5");
+    let message = MapSet::open(&[&wide], &MapPaths::default())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        message.contains("`params`") && message.contains("are not allowed"),
+        "{message}"
+    );
+    // 10¹² particles that were never written take 4 kB, and a day to read.
+    let snapshot = Snapshot::open(corpus.join("snapshot_unwritten.h5")).unwrap();
+    assert_eq!(snapshot.count(Species::DarkMatter), 1_000_000_000_000);
+    let message = snapshot
+        .read(Species::DarkMatter, &mut |_, _| panic!("nothing is to be read"))
+        .unwrap_err()
+        .to_string();
+    assert!(message.contains("mostly unwritten"), "{message}");
+}

@@ -57,7 +57,7 @@ pub(super) enum Store {
 impl FieldFile {
     /// Open the file at `path`: `.npy`, or HDF5.
     ///
-    /// In an HDF5 file without a dataset `maps`, the only one whose shape is that of maps or grids is taken.
+    /// In an HDF5 file without a dataset `maps` or `grids`, the only one whose shape is that of maps or grids is taken.
     ///
     /// # Errors
     ///
@@ -111,7 +111,7 @@ impl FieldFile {
             unit,
         };
         let equal = file.shape.iter().all(|&n| n == file.shape[0] && n > 0);
-        if matches!(file.shape.len(), 2 | 3) && whole.len() < 5 && equal {
+        if matches!(file.shape.len(), 2 | 3) && equal {
             Ok(file)
         } else {
             Err(file.no_fields(&whole))
