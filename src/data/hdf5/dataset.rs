@@ -3,8 +3,9 @@
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
-use hdf5_pure::{Dataset, Datatype, DatatypeByteOrder, Error as Inner, FloatingPointLayout, Layout};
+use hdf5_pure::{Chunk, Dataset, Datatype, DatatypeByteOrder, Error as Inner, FloatingPointLayout, Layout};
 use rayon::prelude::*;
 
 #[cfg(feature = "libhdf5")]
@@ -34,6 +35,9 @@ pub struct Hdf5Dataset {
     standard: Option<Element>,
     /// The most bytes that a sound file of this size can be asked for at once.
     most: u64,
+    file_size: u64,
+    /// Whether all its chunks lie in the file, once that was asked.
+    sound: OnceLock<bool>,
     dataset: Dataset,
     storage: Storage,
 }
@@ -96,6 +100,8 @@ impl Hdf5Dataset {
             element,
             standard,
             most,
+            file_size,
+            sound: OnceLock::new(),
             dataset,
             storage,
         })
@@ -155,8 +161,9 @@ impl Hdf5Dataset {
             Storage::C(dataset) => dataset
                 .read(range, &self.shape, out)
                 .map_err(|what| self.error(what)),
-            Storage::Other(0) => self.decode(range, out),
+            Storage::Other(0) => self.check_chunks().and_then(|()| self.decode(range, out)),
             Storage::Other(band) => {
+                self.check_chunks()?;
                 let row = out.len() / range.len();
                 // No chunk is decompressed twice: parts end where chunks do.
                 let mut parts = Vec::new();
@@ -176,6 +183,25 @@ impl Hdf5Dataset {
                         .try_for_each(|(rows, part)| self.decode(rows, part)),
                 }
             }
+        }
+    }
+
+    /// Whether all its chunks lie in the file: room is made for a chunk before the file is found to end.
+    fn check_chunks(&self) -> Result<()> {
+        let inside = |chunk: &Chunk| {
+            let end = chunk.address.checked_add(chunk.storage_size);
+            end.is_some_and(|end| end <= self.file_size)
+        };
+        // What has no chunks has none outside, and an index that cannot be read is told by whoever reads through it.
+        let all_inside = || {
+            self.dataset
+                .chunks()
+                .map_or(true, |chunks| chunks.iter().all(inside))
+        };
+        if *self.sound.get_or_init(all_inside) {
+            Ok(())
+        } else {
+            Err(self.error("one of its chunks lies beyond the end of the file: it is damaged"))
         }
     }
 
