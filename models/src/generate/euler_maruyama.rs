@@ -13,10 +13,11 @@ const NEXT_TO_NONE: f64 = 1e-3;
 pub(super) fn solve(walk: &mut Walk, noise: Vec<f64>) -> Result<Vec<f64>> {
     let times = walk.grid()?;
     let mut x = walk.begin(noise, times[0]);
-    for pair in times[..walk.steps].windows(2) {
+    let last = times.len() - 2;
+    for pair in times[..=last].windows(2) {
         step(walk, &mut x, pair[0], pair[1])?;
     }
-    walk.predict_as(Target::Data, &x, times[walk.steps - 1])
+    walk.predict_as(Target::Data, &x, times[last])
 }
 
 /// One step of the reverse equation, from the time `from` to `to`.
@@ -37,10 +38,9 @@ pub(super) fn step(walk: &mut Walk, x: &mut [f64], from: f64, to: f64) -> Result
 /// `g²`: that of the path's forward equation, `2σ(σ′ − σα′/α)`. Any other leads to the same data; where α goes to 0 it is
 /// that times α, which stays finite (Ma et al. 2024, arXiv 2401.08740: their w = σ on the straight path).
 fn diffusion(point: &Point, noise: &Point) -> f64 {
-    let softened = 2.0 * point.sigma * (point.alpha * point.sigma_rate - point.alpha_rate * point.sigma);
     if noise.alpha < NEXT_TO_NONE {
-        softened
+        2.0 * point.sigma * (point.alpha * point.sigma_rate - point.alpha_rate * point.sigma)
     } else {
-        softened / point.alpha
+        point.forward_sde().1
     }
 }

@@ -69,7 +69,7 @@ pub struct Trajectory {
 /// ```
 ///
 /// # Errors
-/// `Invalid` for no step, more than a chain has, or options out of range; `Solver` where a prediction is not finite or
+/// `Invalid` for no step, more than a chain has, a path or options out of range; `Solver` where a prediction is not finite or
 /// Dormand and Prince's method does not come through; and those of the predictor.
 pub fn generate(
     predictor: &dyn Predictor,
@@ -106,7 +106,8 @@ pub fn noise(rows: Range<usize>, numbers: usize, key: NoiseKey) -> Vec<f64> {
 
 /// One example from each row of `noise`, standard normal numbers.
 ///
-/// `key` is for solvers that add noise on the way; it does not repeat [`noise`] of the same key.
+/// `key` is for solvers that add noise on the way; it does not repeat [`noise`] of the same key. Rows are counted from 0:
+/// parts of a batch need keys of their own where a solver adds noise.
 ///
 /// # Errors
 /// As [`generate`], and `Shape` where `noise` is not made of whole rows.

@@ -10,11 +10,12 @@ const SIGNAL_TO_NOISE: f64 = 0.16;
 pub(super) fn solve(walk: &mut Walk, noise: Vec<f64>) -> Result<Vec<f64>> {
     let times = walk.grid()?;
     let mut x = walk.begin(noise, times[0]);
-    for pair in times[..walk.steps].windows(2) {
+    let last = times.len() - 2;
+    for pair in times[..=last].windows(2) {
         euler_maruyama::step(walk, &mut x, pair[0], pair[1])?;
         correct(walk, &mut x, pair[1])?;
     }
-    walk.predict_as(Target::Data, &x, times[walk.steps - 1])
+    walk.predict_as(Target::Data, &x, times[last])
 }
 
 /// `x + ε s + √(2ε) z`, with `ε = 2 (r |z|/|s|)²` from the mean squares of the noise (1) and of the batch's score.

@@ -530,3 +530,63 @@ fn what_cannot_be_drawn_is_said() {
         assert!(said.contains("NaN") && said.contains("t = "), "{solver}: {said}");
     }
 }
+
+#[test]
+fn an_error_of_the_noise_stays_one() {
+    /// Says 1 % too much.
+    struct Off(Known);
+    impl Predictor for Off {
+        fn numbers(&self) -> usize {
+            self.0.numbers()
+        }
+        fn path(&self) -> &Path {
+            &self.0.path
+        }
+        fn target(&self) -> Target {
+            self.0.target
+        }
+        fn predict(&self, x: &[f64], t: f64) -> Result<Vec<f64>> {
+            let values = self.0.predict(x, t)?.into_iter();
+            Ok(values.map(|v| 1.01 * v).collect())
+        }
+    }
+    let solvers = [
+        Solver::Ddim { eta: 0.0 },
+        Solver::Heun,
+        Solver::Rk4,
+        Solver::Dopri5,
+        Solver::Ddpm,
+    ];
+    // The deepest levels of the cosine chain are 20 000 times as noisy as data, and the end of the straight path more.
+    for path in [chain(Schedule::Cosine, 1000), Path::Linear] {
+        for target in [Target::Noise, Target::Score] {
+            for solver in solvers {
+                let known = Known::gaussian(&path, target);
+                let exact = generate(&known, 200, solver, 50, 3).unwrap().values;
+                let found = generate(&Off(known), 200, solver, 50, 3).unwrap().values;
+                let error = distance(&exact, &found);
+                assert!(error < 0.12, "{path:?} {target:?} {solver}: {error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn chains_start_at_the_deepest_level_that_counts() {
+    let start = |path: &Path, target, steps| {
+        let known = Known::gaussian(path, target);
+        let grid = Walk::new(&known, 0, 0, steps, 0).unwrap().grid().unwrap();
+        (grid[0], grid.len() - 1)
+    };
+    let cosine = chain(Schedule::Cosine, 1000);
+    for target in [Target::Noise, Target::Score, Target::Velocity] {
+        assert_eq!(start(&cosine, target, 50), (0.995, 50));
+        // A step for each level, and none that goes nowhere.
+        assert_eq!(start(&cosine, target, 1000), (0.995, 995));
+        assert_eq!(
+            start(&chain(Schedule::default(), 1000), target, 1000),
+            (1.0, 1000)
+        );
+    }
+    assert_eq!(start(&cosine, Target::V, 50), (1.0, 50));
+}

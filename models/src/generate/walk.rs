@@ -19,7 +19,7 @@ const STREAMS: [u64; 2] = [1 << 61, 1 << 62];
 /// How far from an end a walk stays where a prediction says nothing there.
 const MARGIN: f64 = 1e-3;
 
-/// A prediction says nothing where its errors are multiplied by more than this.
+/// A prediction says nothing near the data where its errors are multiplied by more than this.
 const AMPLIFIED: f64 = 1e6;
 
 /// The noise levels σ/α that count: beyond, data of about unit variance are all noise or without noise (Karras et al.
@@ -66,6 +66,7 @@ impl<'a> Walk<'a> {
             let what = format!("{len} numbers do not make rows of {n}");
             return Err(ModelError::shape("generate", what));
         }
+        predictor.path().check()?;
         if steps == 0 {
             let what = "no example comes in 0 steps: take at least one";
             return Err(ModelError::Invalid(what.into()));
@@ -99,22 +100,46 @@ impl<'a> Walk<'a> {
 
     /// Where a walk starts, next to 1, and where it ends, next to 0.
     pub(super) fn ends(&self) -> [f64; 2] {
-        let says = |t: f64| {
-            [Target::Data, Target::Velocity].into_iter().all(|to| {
-                let [a, b] = self.at(t).conversion(self.target(), to);
-                a.abs() < AMPLIFIED && b.abs() < AMPLIFIED
-            })
+        let [end, _] = self.predictor.path().range();
+        let point = self.at(end);
+        let says = [Target::Data, Target::Velocity].into_iter().all(|to| {
+            let [a, b] = point.conversion(self.target(), to);
+            a.abs() < AMPLIFIED && b.abs() < AMPLIFIED
+        });
+        [self.start(), if says { end } else { end + MARGIN }]
+    }
+
+    /// The latest time that a walk can start at: the last of a path, or for predictions of which data follow only times
+    /// σ/α, that of the largest level that counts. Beyond, a small error of the noise is an error many times the data.
+    fn start(&self) -> f64 {
+        let path = self.predictor.path();
+        let amplified = match (self.target(), path) {
+            (Target::Velocity, Path::Linear | Path::Trigonometric) | (Target::Data | Target::V, _) => false,
+            (Target::Noise | Target::Score | Target::Velocity, _) => true,
         };
-        let [end, start] = self.predictor.path().range();
-        [
-            if says(start) { start } else { start - MARGIN },
-            if says(end) { end } else { end + MARGIN },
-        ]
+        let above = |t: f64| {
+            let point = self.at(t);
+            point.sigma > LEVELS[1] * point.alpha
+        };
+        match path {
+            _ if !amplified || !above(1.0) => 1.0,
+            Path::Chain(chain) => {
+                let levels = chain.steps();
+                let time = |i: usize| i as f64 / levels as f64;
+                (1..levels)
+                    .rev()
+                    .map(time)
+                    .find(|t| !above(*t))
+                    .unwrap_or(time(1))
+            }
+            _ => path.time_of(-2.0 * LEVELS[1].ln()),
+        }
     }
 
     /// Times from the start to 0, for solvers that step from level to level: those of a chain, or equally spaced ones.
+    ///
+    /// Asked for more steps than a chain has levels below the start, there is one for each.
     pub(super) fn grid(&self) -> Result<Vec<f64>> {
-        let place = |i: usize| 1.0 - i as f64 / self.steps as f64;
         if let Path::Chain(chain) = self.predictor.path() {
             let levels = chain.steps();
             if self.steps > levels {
@@ -123,10 +148,13 @@ impl<'a> Walk<'a> {
                     self.steps
                 )));
             }
-            let level = |i| (place(i) * levels as f64).round() / levels as f64;
-            return Ok((0..=self.steps).map(level).collect());
+            let first = (self.start() * levels as f64).round();
+            let steps = self.steps.min(first as usize);
+            let level = |i| ((1.0 - i as f64 / steps as f64) * first).round() / levels as f64;
+            return Ok((0..=steps).map(level).collect());
         }
         let [start, end] = self.ends();
+        let place = |i: usize| 1.0 - i as f64 / self.steps as f64;
         let times = (0..self.steps).map(|i| (start * place(i)).max(end));
         Ok(times.chain([0.0]).collect())
     }

@@ -56,6 +56,7 @@ impl Times {
         weighting: Weighting,
         sampling: TimeSampling,
     ) -> Result<Self> {
+        path.check()?;
         weighting.check()?;
         if let TimeSampling::LogitNormal { mean, sd } = sampling
             && !(mean.is_finite() && sd > 0.0 && sd.is_finite())

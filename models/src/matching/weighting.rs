@@ -12,7 +12,8 @@ use crate::{
 /// All but [`Uniform`](Self::Uniform) are defined on the error of the data, with `SNR = α²/σ²`, and mean the same loss
 /// whatever a network predicts: the error of its own target is weighed by `w · (∂x0/∂target)²`. For the noise that is
 /// `w/SNR`, for the data `w`, for v on a path that keeps unit variance `w/(SNR + 1)`. They are normalised so that an
-/// error of the noise counts 1 in the mean over times: learning rates stay comparable.
+/// error of the noise counts 1 in the mean over times that are uniform or drawn by importance: learning rates stay
+/// comparable. Times drawn as `LogitNormal` weigh it by their density besides.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Weighting {
@@ -26,7 +27,8 @@ pub enum Weighting {
     },
     /// `w = −½ dSNR/dt`: the variational bound of continuous time, for each number of an example (Kingma et al. 2021,
     /// arXiv 2107.00630). For the noise that is `−½ dλ/dt`, λ = ln SNR: it is singular at the data, so best drawn with
-    /// [`TimeSampling::Importance`](super::TimeSampling::Importance), and times are those with |λ| below 13.8.
+    /// [`TimeSampling::Importance`](super::TimeSampling::Importance), and times are those with |λ| below 13.8, or the
+    /// levels of a chain, all of them.
     EvidenceBound,
 }
 

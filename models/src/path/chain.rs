@@ -1,6 +1,6 @@
 //! Keep the noise levels of a diffusion chain.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -77,7 +77,7 @@ impl Schedule {
 
 /// A chain of noise levels `ᾱ_i = Π_{j≤i} (1 − β_j)`, the i-th of T at t = i/T and `ᾱ_0 = 1`; `ln ᾱ` is linear between
 /// them.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Description", into = "Description")]
 pub struct Chain {
     schedule: Schedule,
@@ -152,6 +152,15 @@ impl Chain {
         let i = (place.ceil() as usize).clamp(1, self.steps());
         let rise = self.logs[i] - self.logs[i - 1];
         (self.logs[i - 1] + (place - (i - 1) as f64) * rise, rise * steps)
+    }
+}
+
+impl fmt::Debug for Chain {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("Chain")
+            .field("schedule", &self.schedule)
+            .field("steps", &self.steps())
+            .finish()
     }
 }
 

@@ -20,6 +20,8 @@ pub use straight::{Time, TimeDistribution};
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{ModelError, Result};
+
 /// How data become noise.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -123,9 +125,28 @@ impl Path {
         }
     }
 
-    /// Standard deviation of the noise that a sampler starts from.
-    pub fn noise_scale(&self) -> f64 {
-        self.at(1.0).sigma
+    /// Looks whether the numbers of the path make sense.
+    ///
+    /// # Errors
+    /// `Invalid` for numbers that are not finite, a β that is negative or falls, and deviations that are not positive or
+    /// do not rise.
+    pub fn check(&self) -> Result<()> {
+        let (fits, rule) = match self {
+            Self::VariancePreserving { beta_min, beta_max }
+            | Self::SubVariancePreserving { beta_min, beta_max } => (
+                0.0 <= *beta_min && beta_min <= beta_max && 0.0 < *beta_max && beta_max.is_finite(),
+                "beta_min is 0 or more, and beta_max no less and not 0",
+            ),
+            Self::VarianceExploding { sigma_min, sigma_max } => (
+                0.0 < *sigma_min && sigma_min < sigma_max && sigma_max.is_finite(),
+                "sigma_min is above 0, and sigma_max above it",
+            ),
+            Self::Linear | Self::Trigonometric | Self::Chain(_) => return Ok(()),
+        };
+        match fits {
+            true => Ok(()),
+            false => Err(ModelError::Invalid(format!("{rule}, and the path is {self:?}"))),
+        }
     }
 
     /// The earliest time that may be asked for, and the latest: at the ends some coefficients are infinite.

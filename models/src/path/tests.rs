@@ -127,3 +127,39 @@ fn chains_begin_at_the_data_and_meet_their_products() {
     assert_eq!(serde_json::from_str::<Chain>(&text).unwrap(), chain);
     assert!(serde_json::from_str::<Chain>(&text.replace("1000", "0")).is_err());
 }
+
+#[test]
+fn a_chain_is_written_as_it_was_made() {
+    let text = format!("{:?}", Chain::new(Schedule::Cosine, 1000).unwrap());
+    assert_eq!(text, "Chain { schedule: Cosine, steps: 1000 }");
+}
+
+#[test]
+fn numbers_of_a_path_that_make_no_sense_are_refused() {
+    for path in paths() {
+        path.check().unwrap();
+    }
+    let preserving = |beta_min, beta_max| Path::VariancePreserving { beta_min, beta_max };
+    let sub = |beta_min, beta_max| Path::SubVariancePreserving { beta_min, beta_max };
+    let exploding = |sigma_min, sigma_max| Path::VarianceExploding { sigma_min, sigma_max };
+    for [low, high] in [
+        [-0.1, 20.0],
+        [2.0, 1.0],
+        [0.0, 0.0],
+        [0.1, f64::INFINITY],
+        [f64::NAN, 20.0],
+    ] {
+        assert!(preserving(low, high).check().is_err(), "{low} {high}");
+        assert!(sub(low, high).check().is_err(), "{low} {high}");
+    }
+    for [low, high] in [
+        [0.0, 1.0],
+        [1.0, 1.0],
+        [0.1, f64::NAN],
+        [-1.0, 1.0],
+        [0.1, f64::INFINITY],
+    ] {
+        let said = exploding(low, high).check().unwrap_err().to_string();
+        assert!(said.contains("sigma_min"), "{said}");
+    }
+}
