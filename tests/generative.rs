@@ -118,7 +118,7 @@ fn every_method_trains_and_generates() {
         ),
         (
             "diffusion",
-            format!("{UNET}\ndiffusion: {{timesteps: 20}}"),
+            format!("{UNET}\ndiffusion: {{timesteps: 20, schedule: cosine}}"),
             Some("ddim"),
         ),
         // Begun where there is all but no signal, it would leave the range of a logarithm after two epochs.

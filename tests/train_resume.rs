@@ -20,7 +20,7 @@ flow_matching: {refine: {draws: 4, steps: 4000, batch_size: 64}}
 const DIFFUSION: &str = "\
 method: diffusion
 model: {base_channels: 4, channel_mults: [1, 2], time_dim: 8}
-diffusion: {timesteps: 50}
+diffusion: {timesteps: 50, schedule: cosine}
 training: {epochs: 20, batch_size: 16, accumulate: 2, lr: 0.001, early_stopping: 0, augment: torus}
 figures: {every: 5, maps: 2, steps: 2}
 ";

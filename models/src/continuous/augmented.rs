@@ -37,6 +37,16 @@ pub(super) enum Directions {
     Probes(usize),
 }
 
+impl Directions {
+    /// How many there are, for rows of `numbers`.
+    pub(super) fn count(self, numbers: usize) -> usize {
+        match self {
+            Self::Axes => numbers,
+            Self::Probes(count) => count,
+        }
+    }
+}
+
 /// The flow of some rows under a network: `dx/dt = v`, and beside it the rate of the loss
 /// `q = Σ_rows d ∇·v + k ‖v‖² + j ‖∇v‖²`.
 ///

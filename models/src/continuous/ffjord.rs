@@ -27,8 +27,11 @@ const MOST: usize = 10_000;
 const FEW: usize = 4;
 /// Numbers of points, once for each direction, that go through a network together.
 const AT_ONCE: usize = 1 << 18;
-/// Examples that a network is judged on, at most.
+/// Examples that a network is judged on, at most; fewer where they have many numbers, once for each direction, in all.
 const JUDGED: usize = 1024;
+const JUDGED_NUMBERS: usize = 1 << 20;
+/// For more numbers the exact trace takes more time and memory in training than there is.
+const MOST_EXACT: usize = 256;
 
 /// How to train the velocity of a continuous flow by maximum likelihood (FFJORD: Grathwohl et al. 2019, arXiv 1810.01367),
 /// with the regularisation of Finlay et al. (2020, arXiv 2002.02798).
@@ -63,7 +66,8 @@ const JUDGED: usize = 1024;
 pub struct Ffjord {
     /// How the flow is solved; Dormand and Prince's method takes steps that are given here, too.
     pub method: Method,
-    /// Steps from data to noise, which meet elsewhere for each batch. Validation takes twice as many, so that a flow is
+    /// Steps from data to noise, which meet elsewhere for each batch (with one there is nothing to meet, and the flow is
+    /// learnt for that step). Validation takes twice as many, so that a flow is
     /// judged and not its steps: a loss far below it says that they are too few.
     pub steps: usize,
     /// How the divergence is taken; if not given, exactly for up to four numbers and with one probe of signs above.
@@ -115,7 +119,8 @@ impl Ffjord {
         let trace = self.check(numbers)?;
         let source = Rows::new("training", training, numbers, network.condition_len(), trace)?;
         let judged = Rows::new("validation", validation, numbers, network.condition_len(), trace)?;
-        let picks: Vec<usize> = (0..judged.examples().min(JUDGED)).collect();
+        let most = (JUDGED_NUMBERS / (numbers * judged.directions.count(numbers))).clamp(16, JUDGED);
+        let picks: Vec<usize> = (0..judged.examples().min(most)).collect();
         let judged = judged.batch(&picks, &mut stream(session.seed, Purpose::Training, 1))?;
         let mut flow = Flow {
             settings: *self,
@@ -129,7 +134,7 @@ impl Ffjord {
     }
 
     /// The trace that is taken.
-    fn check(&self, numbers: usize) -> Result<Trace> {
+    pub(super) fn check(&self, numbers: usize) -> Result<Trace> {
         if !(1..=MOST).contains(&self.steps) {
             return Err(ModelError::Invalid(format!(
                 "ffjord.steps must be between 1 and {MOST}, and is {}",
@@ -148,6 +153,11 @@ impl Ffjord {
             _ => Trace::Rademacher { probes: 1 },
         });
         trace.check()?;
+        if trace == Trace::Exact && numbers > MOST_EXACT {
+            return Err(ModelError::Invalid(format!(
+                "ffjord.trace: the exact trace follows each of {numbers} numbers, and {MOST_EXACT} are the most in training; take `rademacher`"
+            )));
+        }
         if let Trace::HutchPlusPlus { .. } = trace {
             return Err(ModelError::Invalid(
                 "ffjord.trace: Hutch++ chooses directions by the network and is not for training; take `rademacher`"
@@ -208,20 +218,11 @@ impl<'a> Rows<'a> {
         condition_len: usize,
         trace: Trace,
     ) -> Result<Self> {
-        let (given, conditions) = (examples.fields.numbers(), examples.parameters.len());
-        let count = given / numbers;
-        if count == 0 {
-            return Err(ModelError::Invalid(format!(
-                "the {part} part is empty: simulate more examples"
-            )));
-        }
-        let told = conditions / count;
+        let (count, told) = examples.sizes(part, numbers)?;
         // Where the network takes one more, it is the number for the null.
-        let fits = told == condition_len || told + 1 == condition_len;
-        if count * numbers != given || told * count != conditions || !fits {
+        if told != condition_len && told + 1 != condition_len {
             let what = format!(
-                "{given} numbers and {conditions} parameters are no {part} examples of {numbers} numbers with \
-                 conditions of {condition_len}"
+                "{part} examples have {told} parameters, and the network takes conditions of {condition_len}"
             );
             return Err(ModelError::shape("ffjord", what));
         }
@@ -261,7 +262,7 @@ impl Source for Rows<'_> {
         };
         Ok(FlowBatch {
             rows: picks.len(),
-            x: self.examples.fields.read(picks, self.numbers)?,
+            x: self.examples.read(picks, self.numbers)?,
             conditions,
             probes: (0..probes).map(|_| self.trace.number(stream) as f32).collect(),
             offset: stream.random(),
@@ -294,11 +295,7 @@ impl<D: Device, N: Conditioned<D>> Flow<'_, D, N> {
             jacobian: jacobian * share,
         };
         let numbers = batch.x.len() / batch.rows;
-        let count = match self.directions {
-            Directions::Axes => numbers,
-            Directions::Probes(count) => count,
-        };
-        let at_once = (AT_ONCE / (numbers * count)).max(1);
+        let at_once = (AT_ONCE / (numbers * self.directions.count(numbers))).max(1);
         for first in (0..batch.rows).step_by(at_once) {
             let part = batch.part(first..batch.rows.min(first + at_once));
             let flow = Augmented::new(

@@ -236,13 +236,13 @@ fn probes_are_right_in_the_mean() {
         Trace::Gaussian { probes },
         Trace::HutchPlusPlus { probes: 12 },
     ] {
-        let found = density(trace, 5);
+        let found = density(trace, 7);
         for i in 0..2 {
             let (off, error) = (found.values[i] - exact.values[i], found.standard_errors[i]);
             assert!(error > 0.0 && error < 0.5, "{trace:?}: {error}");
             assert!(off.abs() < 5.0 * error, "{trace:?}: {off} of {error}");
         }
-        assert_eq!(found, density(trace, 5));
+        assert_eq!(found, density(trace, 7));
         assert_ne!(found.values, density(trace, 6).values);
     }
     assert!(density(Trace::Gaussian { probes: 1 }, 0).standard_errors[0].is_nan());
@@ -607,6 +607,13 @@ fn training_refuses_what_makes_no_sense() {
     );
     let trace = Some(Trace::HutchPlusPlus { probes: 3 });
     refused(Ffjord { trace, ..good }, &data, "rademacher");
+    let wide = Ffjord {
+        trace: Some(Trace::Exact),
+        ..good
+    };
+    assert!(wide.check(256).is_ok());
+    assert!(wide.check(257).unwrap_err().to_string().contains("rademacher"));
+    refused(good, &vec![0.0, f32::NAN], "is NaN");
     refused(good, &vec![0.0; 7], "7 numbers");
     refused(good, &Vec::new(), "empty");
 }

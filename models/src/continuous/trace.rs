@@ -19,6 +19,9 @@ const AT_ONCE: usize = 1 << 20;
 /// precision of a network.
 const ROUNDING: f64 = 1e-6;
 
+/// Where the streams of the probes begin: far from those of the noise that rows are drawn from under the same key.
+const STREAMS: u64 = 1 << 60;
+
 /// How to take the trace of the Jacobian of a velocity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -99,7 +102,7 @@ impl Probes {
         let shares = trace.shares();
         let each = (shares[0] + shares[1]) * numbers;
         let row = |row: usize| {
-            let mut stream = stream(key, Purpose::Noise, row as u64);
+            let mut stream = stream(key, Purpose::Noise, STREAMS + row as u64);
             (0..each).map(move |_| trace.number(&mut stream))
         };
         Ok(Self {

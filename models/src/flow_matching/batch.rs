@@ -70,7 +70,7 @@ impl<'a> Drawing<'a> {
         let mut strata: Vec<usize> = (0..picks.len()).collect();
         strata.shuffle(stream);
         let mut batch = FlowBatch::default();
-        let fields = self.examples.fields.read(picks, n)?;
+        let fields = self.examples.read(picks, n)?;
         for ((pick, field), stratum) in picks.iter().zip(fields.chunks_exact(n)).zip(strata) {
             let p = (stratum as f64 + stream.random::<f64>()) / picks.len() as f64;
             let time = Time::from_log_snr(self.times.quantile(p));

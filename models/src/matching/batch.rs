@@ -139,7 +139,7 @@ impl<'a> Drawing<'a> {
         let (rows, n) = (picks.len(), self.numbers);
         let mut strata: Vec<usize> = (0..rows).collect();
         strata.shuffle(stream);
-        let mut x0 = self.examples.fields.read(picks, n)?;
+        let mut x0 = self.examples.read(picks, n)?;
         let given = self.noise.map(|noise| noise.read(picks, n)).transpose()?;
         let coupled = given.is_some();
         let mut x1 = match given {

@@ -133,7 +133,7 @@ impl Matching {
     /// them: another round. Interrupted and resumed, the training ends with the same bits.
     ///
     /// # Errors
-    /// `Invalid` where a setting makes no sense, `Shape` where examples, conditions and network do not fit; else as
+    /// `Invalid` where a setting makes no sense or the path ends with data in the noise, `Shape` where examples, conditions and network do not fit; else as
     /// [`Trainer::train`].
     #[allow(clippy::too_many_arguments)] // a network is no more than its device and extent
     pub fn train<'a, D: Device, N: Conditioned<D>>(
@@ -183,9 +183,26 @@ impl Matching {
                 self.unconditional
             )));
         }
+        self.path.check()?;
+        let end = self.path.at(1.0);
+        let left = end.alpha / end.sigma;
+        if left > MOST_LEFT {
+            let what = match self.path {
+                Path::VarianceExploding { .. } => "raise sigma_max",
+                Path::Chain(_) => "raise beta_end to about 20/timesteps, or take schedule cosine",
+                _ => "raise beta_max to about 20",
+            };
+            return Err(ModelError::Invalid(format!(
+                "the path ends with {:.0} % of the data left in the noise, where a sampler starts without: {what}",
+                100.0 * left
+            )));
+        }
         Ok(())
     }
 }
+
+/// Data that may be left in the noise, α/σ: a sampler that starts without them is off by as much. (And rounding.)
+const MOST_LEFT: f64 = 0.1001;
 
 /// A network with the part of the data that it is judged on.
 struct Matched<'a, D: Device, N> {
@@ -198,24 +215,32 @@ struct Matched<'a, D: Device, N> {
 
 /// Numbers of examples that are judged, and that go through a network at once.
 const JUDGED: usize = 1 << 16;
-const AT_ONCE: usize = 1 << 18;
+pub(crate) const AT_ONCE: usize = 1 << 18;
+/// So few examples are judged only where they have many numbers: this many in all.
+const FEW: usize = 256;
+const MANY: usize = 1 << 20;
 /// Examples that are coupled at once where they are judged.
 const COUPLED: usize = 256;
 
+/// How many of `rows` examples of `numbers` numbers a network is judged on.
+pub(crate) fn judged_rows(rows: usize, numbers: usize) -> usize {
+    let few = (MANY / numbers).clamp(16, FEW);
+    rows.min((JUDGED / numbers).clamp(few, 4096))
+}
+
 /// The examples that a network is judged on, the same each time, in parts that fit the memory.
-pub(crate) fn judged(drawing: &Drawing<'_>, seed: u64) -> Result<Vec<Noised>> {
-    let rows = drawing
-        .fields()
-        .min((JUDGED / drawing.numbers()).clamp(256, 4096));
-    let picks: Vec<usize> = (0..rows).collect();
+pub(crate) fn judged(drawing: &Drawing<'_>, seed: u64) -> impl Iterator<Item = Result<Noised>> {
+    let rows = judged_rows(drawing.fields(), drawing.numbers());
     let mut stream = stream(seed, Purpose::Training, 1);
     let most = match drawing.coupling() {
         Coupling::Independent => AT_ONCE / drawing.numbers(),
         Coupling::OptimalTransport => COUPLED,
     };
     let at_once = most.max(1);
-    let parts = picks.chunks(at_once).map(|part| drawing.draw(part, &mut stream));
-    parts.collect()
+    (0..rows).step_by(at_once).map(move |first| {
+        let picks: Vec<usize> = (first..rows.min(first + at_once)).collect();
+        drawing.draw(&picks, &mut stream)
+    })
 }
 
 impl<D: Device, N: Conditioned<D>> Learner for Matched<'_, D, N> {
@@ -262,7 +287,7 @@ impl<D: Device, N: Conditioned<D>> Learner for Matched<'_, D, N> {
 
     fn validation_loss(&mut self) -> Result<f64> {
         self.network.set_training(false);
-        let loss = self.loss_of(&judged(&self.validation, self.seed)?);
+        let loss = self.loss_of(judged(&self.validation, self.seed));
         self.network.set_training(true);
         loss
     }
@@ -270,9 +295,10 @@ impl<D: Device, N: Conditioned<D>> Learner for Matched<'_, D, N> {
 
 impl<D: Device, N: Conditioned<D>> Matched<'_, D, N> {
     /// The mean loss over all numbers.
-    fn loss_of(&self, parts: &[Noised]) -> Result<f64> {
+    fn loss_of(&self, parts: impl Iterator<Item = Result<Noised>>) -> Result<f64> {
         let (mut sum, mut numbers) = (0.0, 0);
         for part in parts {
+            let part = part?;
             let path = self.validation.path();
             let prediction = part.predict::<D, NoneTape, N>(self.network, self.device, self.extent, path)?;
             let n = part.x.len() / part.rows();

@@ -135,7 +135,7 @@ fn gaussian_data_teach_what_is_known_of_them() {
     let chain = Path::Chain(Chain::new(Noise::default(), 1000).unwrap());
     let exploding = Path::VarianceExploding {
         sigma_min: 0.05,
-        sigma_max: 5.0,
+        sigma_max: 10.0,
     };
     let sub = Path::SubVariancePreserving {
         beta_min: 0.1,
@@ -327,7 +327,7 @@ fn gradients_are_those_of_finite_differences() {
         };
         let (loss, gradients) = matched.loss_and_gradients(batch.clone()).unwrap();
         let parts = [batch];
-        assert!((loss / matched.loss_of(&parts).unwrap() - 1.0).abs() < 1e-5);
+        assert!((loss / matched.loss_of(parts.iter().cloned().map(Ok)).unwrap() - 1.0).abs() < 1e-5);
         let weights = matched.weights();
         let scale = gradients.iter().flatten().fold(0f32, |m, g| m.max(g.abs()));
         for (layer, gradient) in gradients.iter().enumerate() {
@@ -335,7 +335,7 @@ fn gradients_are_those_of_finite_differences() {
                 let mut moved = weights.clone();
                 moved.0[layer].values[0] += step;
                 matched.load(&moved).unwrap();
-                matched.loss_of(&parts).unwrap()
+                matched.loss_of(parts.iter().cloned().map(Ok)).unwrap()
             };
             let h = 1e-2;
             let found = (at(h) - at(-h)) / (2.0 * f64::from(h));
@@ -518,4 +518,57 @@ fn images_with_batch_norms_and_symmetries_are_learnt_too() {
     assert_eq!(batch.conditions, [1.0, 1.0]);
     let tall = Drawing::new(&diffusion, &network, [1, 16, 4], ("training", examples), None);
     assert!(tall.err().unwrap().to_string().contains("augment"));
+}
+
+#[test]
+fn without_a_condition_a_network_is_given_the_null() {
+    let (device, x) = (Cpu::default(), [0.3, -0.2]);
+    let (one, two) = (mlp(1, 1, 4), mlp(1, 2, 4));
+    let of =
+        |network| NetworkPredictor::new(network, &device, [1; 3], Path::Linear, Target::Velocity).unwrap();
+    let says = |p: NetworkPredictor<_, _>| p.predict(&x, 0.4);
+    let none = says(of(&one)).unwrap();
+    assert_eq!(says(of(&one).given(&[]).unwrap()).unwrap(), none);
+    assert_eq!(says(of(&one).given_each(&[], 2).unwrap()).unwrap(), none);
+    assert_ne!(says(of(&one).given(&[0.0]).unwrap()).unwrap(), none);
+    assert!(of(&two).given(&[]).is_err());
+    // Conditions in full length leave no number for the null.
+    let full = || of(&two).given(&[0.2, 0.7]).unwrap();
+    assert!(says(full()).is_ok());
+    let said = says(full().guided(1.0)).unwrap_err().to_string();
+    assert!(said.contains("unconditional"), "{said}");
+    assert!(says(of(&two).given(&[0.2]).unwrap().guided(1.0)).is_ok());
+}
+
+#[test]
+fn a_path_that_ends_with_data_is_refused() {
+    let said = |path| {
+        let matching = Matching {
+            path,
+            ..Matching::default()
+        };
+        matching.check().err().map(|e| e.to_string())
+    };
+    let chain = |schedule, steps| Path::Chain(Chain::new(schedule, steps).unwrap());
+    let short = said(chain(Noise::default(), 200)).unwrap();
+    assert!(short.contains("beta_end") && short.contains("39 %"), "{short}");
+    let exploding = |sigma_max| Path::VarianceExploding {
+        sigma_min: 0.01,
+        sigma_max,
+    };
+    assert!(said(exploding(2.0)).unwrap().contains("sigma_max"));
+    let slow = Path::VariancePreserving {
+        beta_min: 0.1,
+        beta_max: 1.0,
+    };
+    assert!(said(slow).unwrap().contains("beta_max"));
+    for path in [
+        chain(Noise::Cosine, 50),
+        chain(Noise::DIFFUSION_HMC, 1000),
+        exploding(10.0),
+        VP,
+        Path::Linear,
+    ] {
+        assert_eq!(said(path.clone()), None, "{path:?}");
+    }
 }

@@ -34,6 +34,8 @@ pub struct NetworkPredictor<'a, D: Device, N> {
     /// How many rows have a condition of their own.
     rows: Option<usize>,
     guidance: f64,
+    /// Whether a condition was given in full length: no number is left that says there is none.
+    full: bool,
 }
 
 impl<'a, D: Device, N: Conditioned<D>> NetworkPredictor<'a, D, N> {
@@ -43,10 +45,7 @@ impl<'a, D: Device, N: Conditioned<D>> NetworkPredictor<'a, D, N> {
     /// `Shape` where fields of this extent cannot pass.
     pub fn new(network: &'a N, device: &D, extent: Extent, path: Path, target: Target) -> Result<Self> {
         network.check_extent(extent)?;
-        let mut condition = vec![0.0; network.condition_len()];
-        if let Some(null) = condition.last_mut() {
-            *null = 1.0;
-        }
+        let condition = null(network.condition_len());
         Ok(Self {
             network,
             device: device.clone(),
@@ -56,15 +55,17 @@ impl<'a, D: Device, N: Conditioned<D>> NetworkPredictor<'a, D, N> {
             condition,
             rows: None,
             guidance: 0.0,
+            full: false,
         })
     }
 
-    /// The same, given `condition`, as it was in training. A network with a number for the null takes it without.
+    /// The same, given `condition`, as it was in training. A network with a number for the null takes it without,
+    /// and no condition at all is that null.
     ///
     /// # Errors
     /// `Shape` where the network takes conditions of another length.
     pub fn given(mut self, condition: &[f64]) -> Result<Self> {
-        self.condition = self.taken(condition, condition.len())?;
+        (self.condition, self.full) = self.taken(condition, condition.len())?;
         self.rows = None;
         Ok(self)
     }
@@ -79,32 +80,36 @@ impl<'a, D: Device, N: Conditioned<D>> NetworkPredictor<'a, D, N> {
             let what = format!("{} numbers are not {rows} conditions", conditions.len());
             return Err(ModelError::shape("predictor", what));
         }
-        self.condition = self.taken(conditions, numbers)?;
+        (self.condition, self.full) = self.taken(conditions, numbers)?;
         self.rows = Some(rows);
         Ok(self)
     }
 
     /// The same, guided by `w`.
     ///
-    /// Only for networks that were also trained without conditions.
+    /// Only for networks that were also trained without conditions: with others, whose conditions leave no number for
+    /// the null, predictions are `Invalid`.
     pub fn guided(mut self, w: f64) -> Self {
         self.guidance = w;
         self
     }
 
-    /// Conditions of `given` numbers each, as the network takes them.
-    fn taken(&self, conditions: &[f64], given: usize) -> Result<Vec<f32>> {
+    /// Conditions of `given` numbers each, as the network takes them, and whether they are as long.
+    fn taken(&self, conditions: &[f64], given: usize) -> Result<(Vec<f32>, bool)> {
         let takes = self.network.condition_len();
         if given != takes && given + 1 != takes {
             let what = format!("a condition of {given} numbers, where the network takes {takes}");
             return Err(ModelError::shape("predictor", what));
         }
-        let rows = conditions.len().checked_div(given).unwrap_or(1);
+        if given == 0 {
+            return Ok((null(takes), false));
+        }
+        let rows = conditions.len() / given;
         let row = |i: usize| {
             let told = conditions[i * given..(i + 1) * given].iter().map(|c| *c as f32);
             told.chain(std::iter::repeat(0.0)).take(takes)
         };
-        Ok((0..rows).flat_map(row).collect())
+        Ok(((0..rows).flat_map(row).collect(), given == takes))
     }
 
     /// Rows, in parts that fit the memory, through `pass`.
@@ -156,19 +161,28 @@ impl<'a, D: Device, N: Conditioned<D>> NetworkPredictor<'a, D, N> {
     }
 
     /// The condition and, where guided, the null, each with its weight.
-    fn parts(&self) -> Vec<(f32, Vec<f32>)> {
-        let mut parts = vec![(1.0 + self.guidance as f32, self.condition.clone())];
-        if self.guidance != 0.0 && !self.condition.is_empty() {
-            let mut null = vec![0.0; self.network.condition_len()];
-            if let Some(last) = null.last_mut() {
-                *last = 1.0;
-            }
-            parts.push((-self.guidance as f32, null));
-        } else {
-            parts[0].0 = 1.0;
+    fn parts(&self) -> Result<Vec<(f32, Vec<f32>)>> {
+        let w = self.guidance as f32;
+        if w == 0.0 || self.condition.is_empty() {
+            return Ok(vec![(1.0, self.condition.clone())]);
         }
-        parts
+        if self.full {
+            return Err(ModelError::Invalid(format!(
+                "guidance is {w}, and the network was not trained without conditions: train it with unconditional above 0, or set guidance to 0"
+            )));
+        }
+        let null = null(self.network.condition_len());
+        Ok(vec![(1.0 + w, self.condition.clone()), (-w, null)])
     }
+}
+
+/// What says that there is no condition, to a network that takes so many numbers.
+fn null(takes: usize) -> Vec<f32> {
+    let mut null = vec![0.0; takes];
+    if let Some(last) = null.last_mut() {
+        *last = 1.0;
+    }
+    null
 }
 
 /// The time that a network is told: for chains the index of the level that they are trained with, from 0 on.
@@ -196,7 +210,7 @@ impl<D: Device, N: Conditioned<D>> Predictor for NetworkPredictor<'_, D, N> {
         let time = network_time(&self.path, self.network.time_scale(), t);
         let [values, _] = self.in_parts(x, None, |x, _, rows| {
             let mut sum: Vec<f32> = Vec::new();
-            for (weight, condition) in self.parts() {
+            for (weight, condition) in self.parts()? {
                 let condition = self.condition(&condition, rows.clone())?;
                 let mut part = self
                     .network
@@ -219,13 +233,17 @@ impl<D: Device, N: Conditioned<D>> DifferentiablePredictor for NetworkPredictor<
         let time = network_time(&self.path, self.network.time_scale(), t);
         self.in_parts(x, Some(dx), |x, dx, rows| {
             let mut sums = [Vec::new(), Vec::new()];
-            for (weight, condition) in self.parts() {
+            for (weight, condition) in self.parts()? {
                 let condition = self
                     .condition(&condition, rows.clone())?
                     .map(Dual::unmoved)
                     .transpose()?;
-                // There is a direction: it was given above.
-                let dx = dx.clone().unwrap_or_else(|| x.clone());
+                let Some(dx) = dx.clone() else {
+                    return Err(ModelError::shape(
+                        "predictor",
+                        "no direction to differentiate along",
+                    ));
+                };
                 let both =
                     self.network
                         .forward(Dual::new(x.clone(), dx)?, &vec![time; rows.len()], condition)?;

@@ -39,12 +39,12 @@ use crate::{
     device::Device,
     error::{ModelError, Result},
     field::Field,
-    matching::{Drawing, Matching, judged},
+    matching::{AT_ONCE, Drawing, Matching, judged},
     nets::Conditioned,
     ops::conv::geometry::Extent,
     path::{Path, Target},
     signal::Dual,
-    train::{Examples, Learner, Session, Trainer, Training},
+    train::{Batch, Examples, Learner, Session, Trainer, Training},
     weights::Weights,
 };
 use probes::{Probed, Probing};
@@ -84,10 +84,10 @@ pub enum Estimator {
     /// Along random directions of signs, with the expectation of `(v·s)²` itself: sliced score matching with variance
     /// reduction (Song et al. 2019, arXiv 1905.07088).
     Sliced {
-        /// Directions for each example.
+        /// Directions for each example, at most 64.
         projections: usize,
     },
-    /// Along every coordinate: for few numbers.
+    /// Along every coordinate: for at most 64 numbers.
     Exact,
 }
 
@@ -97,14 +97,14 @@ impl Default for Estimator {
     }
 }
 
-/// More directions take more memory than there is.
-const MOST: usize = 10_000;
+/// Most directions for an example, each of which goes through the network and stays in memory until it is differentiated.
+const MOST: usize = 64;
 
 impl ScoreMatching {
     /// Trains `network`, and leaves the averaged weights in it: see [`Matching::train`].
     ///
     /// # Errors
-    /// `Invalid` for another target, a coupling, no projection, and networks with batch norms, whose rows are not each by
+    /// `Invalid` for another target, a coupling, no projection or too many, and networks with batch norms, whose rows are not each by
     /// itself; else as [`Matching::train`].
     #[allow(clippy::too_many_arguments)] // a network is no more than its device and extent
     pub fn train<'a, D: Device, N: Conditioned<D>>(
@@ -140,7 +140,7 @@ impl ScoreMatching {
             "score matching by derivatives couples no noise: set coupling to independent"
         } else if matches!(self.estimator, Estimator::Sliced { projections } if !(1..=MOST).contains(&projections))
         {
-            "sliced score matching takes from 1 to 10000 projections"
+            "sliced score matching takes from 1 to 64 projections"
         } else if !network.batch_norms().is_empty() {
             "score matching by derivatives needs a network that treats examples alone, and this one has batch norms: learn the score from the noise instead"
         } else {
@@ -238,13 +238,20 @@ impl<D: Device, N: Conditioned<D>> Learner for Scored<'_, D, N> {
     }
 
     fn validation_loss(&mut self) -> Result<f64> {
-        let parts = judged(&self.validation.drawing, self.seed)?;
-        let rows: usize = parts.iter().map(|p| p.points.len()).sum();
-        let mut sum = 0.0;
-        for (i, part) in parts.into_iter().enumerate() {
-            let share = part.points.len() as f64 / rows as f64;
-            sum += share * self.loss_of(&self.validation.along(part, self.seed, i as u64))?;
+        let Probing { drawing, .. } = &self.validation;
+        let at_once = (AT_ONCE / (drawing.numbers() * self.validation.probes())).max(1);
+        let (mut sum, mut rows) = (0.0, 0);
+        for points in judged(drawing, self.seed) {
+            let points = points?;
+            for first in (0..points.rows()).step_by(at_once) {
+                let part = points.part(first..points.rows().min(first + at_once));
+                let count = part.rows();
+                // Directions of its own for each part: numbered by its first row.
+                let part = self.validation.along(part, self.seed, rows as u64);
+                sum += count as f64 * self.loss_of(&part)?;
+                rows += count;
+            }
         }
-        Ok(sum)
+        Ok(sum / rows as f64)
     }
 }

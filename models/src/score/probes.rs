@@ -36,20 +36,25 @@ impl<'a> Probing<'a> {
     pub fn new(drawing: Drawing<'a>, estimator: Estimator) -> Result<Self> {
         if estimator == Estimator::Exact && drawing.numbers() > MOST {
             return Err(ModelError::Invalid(format!(
-                "exact score matching looks along each of {} numbers: take sliced",
+                "exact score matching looks along each of {} numbers, and {MOST} are the most: take sliced",
                 drawing.numbers()
             )));
         }
         Ok(Self { drawing, estimator })
     }
 
+    /// Directions through a point.
+    pub fn probes(&self) -> usize {
+        match self.estimator {
+            Estimator::Sliced { projections } => projections,
+            Estimator::Exact => self.drawing.numbers(),
+        }
+    }
+
     fn probed(&self, points: Noised, stream: &mut Stream) -> Probed {
         let n = self.drawing.numbers();
         let rows = points.points.len();
-        let probes = match self.estimator {
-            Estimator::Sliced { projections } => projections,
-            Estimator::Exact => n,
-        };
+        let probes = self.probes();
         let mut directions = vec![0.0; rows * probes * n];
         for (row, direction) in directions.chunks_exact_mut(n).enumerate() {
             match self.estimator {

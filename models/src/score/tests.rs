@@ -63,7 +63,7 @@ const LEARNT: f64 = 0.12;
 fn derivatives_teach_the_score_of_correlated_data() {
     let exploding = Path::VarianceExploding {
         sigma_min: 0.1,
-        sigma_max: 3.0,
+        sigma_max: 10.0,
     };
     let preserving = ScoreMatching::default().matching.path;
     for (path, estimator, target) in [
@@ -258,8 +258,15 @@ fn what_cannot_be_learnt_is_refused() {
     bad.matching.coupling = Coupling::OptimalTransport;
     assert!(check(&bad, &mut network).unwrap_err().contains("coupling"));
     bad = good.clone();
-    bad.estimator = Estimator::Sliced { projections: 0 };
-    assert!(check(&bad, &mut network).unwrap_err().contains("projections"));
+    for projections in [0, 65] {
+        bad.estimator = Estimator::Sliced { projections };
+        assert!(check(&bad, &mut network).unwrap_err().contains("projections"));
+    }
+    // Along each of 65 numbers.
+    let (wide, data) = (mlp(65, 4), vec![0.0; 65]);
+    let drawing = Drawing::new(&good.matching, &wide, [1; 3], ("training", examples(&data)), None).unwrap();
+    let said = Probing::new(drawing, Estimator::Exact).err().unwrap().to_string();
+    assert!(said.contains("take sliced"), "{said}");
     let config = SimpleUnetConfig {
         base_channels: 4,
         channel_mults: vec![1, 2],

@@ -54,7 +54,7 @@ impl<'a> Examples<'a> {
     ///
     /// # Errors
     /// `Shape` where the numbers do not make whole fields, or the parameters not as many for each; `Invalid` where there
-    /// is no field.
+    /// is no field, and where a parameter is not finite.
     pub(crate) fn sizes(&self, part: &str, numbers: usize) -> Result<(usize, usize)> {
         let (all, parameters) = (self.fields.numbers(), self.parameters.len());
         if all == 0 {
@@ -69,6 +69,62 @@ impl<'a> Examples<'a> {
             );
             return Err(ModelError::shape("train", what));
         }
-        Ok((fields, parameters / fields))
+        let each = parameters / fields;
+        if let Some(i) = self.parameters.iter().position(|p| !p.is_finite()) {
+            return Err(ModelError::Invalid(format!(
+                "parameter {} of {part} example {} is {}: leave the example out",
+                i % each,
+                i / each,
+                self.parameters[i]
+            )));
+        }
+        Ok((fields, each))
+    }
+
+    /// The fields `picks`, of `numbers` numbers each, one after the other.
+    ///
+    /// # Errors
+    /// A field that cannot be read, and `Invalid` for one with a number that is not finite.
+    pub(crate) fn read(&self, picks: &[usize], numbers: usize) -> Result<Vec<f32>> {
+        let fields = self.fields.read(picks, numbers)?;
+        match fields.iter().position(|x| !x.is_finite()) {
+            None => Ok(fields),
+            Some(i) => Err(ModelError::Invalid(format!(
+                "number {} of example {} is {}: leave the example out",
+                i % numbers,
+                picks[i / numbers],
+                fields[i]
+            ))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_are_not_finite_are_named() {
+        let fields = vec![0.0, 1.0, 2.0, f32::NAN, 4.0, 5.0];
+        let mut parameters = vec![0.1, 0.2, 0.3];
+        fn of<'a>(fields: &'a Vec<f32>, parameters: &'a [f64]) -> Examples<'a> {
+            Examples { fields, parameters }
+        }
+        assert_eq!(of(&fields, &parameters).sizes("training", 2).unwrap(), (3, 1));
+        assert_eq!(
+            of(&fields, &parameters).read(&[2, 0], 2).unwrap(),
+            [4.0, 5.0, 0.0, 1.0]
+        );
+        let said = of(&fields, &parameters).read(&[2, 1], 2).unwrap_err().to_string();
+        assert!(said.contains("number 1 of example 1 is NaN"), "{said}");
+        parameters[2] = f64::INFINITY;
+        let said = of(&fields, &parameters)
+            .sizes("training", 2)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            said.contains("parameter 0 of training example 2 is inf"),
+            "{said}"
+        );
     }
 }

@@ -37,3 +37,32 @@ pub trait Learner {
     /// `Device` where memory is short.
     fn validation_loss(&mut self) -> Result<f64>;
 }
+
+/// The mean loss and gradient of a batch that goes through the network in `parts` parts.
+pub(super) fn in_parts<L: Learner>(
+    learner: &mut L,
+    batch: L::Batch,
+    parts: usize,
+) -> Result<(f64, Vec<Vec<f32>>)> {
+    if parts <= 1 {
+        return learner.loss_and_gradients(batch);
+    }
+    let rows = batch.rows();
+    let (mut loss, mut sum) = (0.0, Vec::new());
+    for part in 0..parts {
+        let here = rows * part / parts..rows * (part + 1) / parts;
+        let share = here.len() as f64 / rows as f64;
+        if here.is_empty() {
+            continue;
+        }
+        let (value, gradients) = learner.loss_and_gradients(batch.part(here))?;
+        loss += share * value;
+        if sum.is_empty() {
+            sum = gradients.iter().map(|g| vec![0.0f32; g.len()]).collect();
+        }
+        for (sum, g) in sum.iter_mut().zip(&gradients) {
+            sum.iter_mut().zip(g).for_each(|(s, g)| *s += share as f32 * g);
+        }
+    }
+    Ok((loss, sum))
+}

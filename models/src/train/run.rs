@@ -6,8 +6,9 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::{
-    Adam, Batch, Epoch, Event, Keep, Learner, Plan, Source, Trainer, adam,
+    Adam, Epoch, Event, Keep, Learner, Plan, Source, Trainer, adam,
     batches::prefetched,
+    learner::in_parts,
     state::{self, BEST_FILE, LAST_FILE, Position, State},
 };
 use crate::{
@@ -373,29 +374,4 @@ fn check_gradients(weights: &Weights, gradients: &[Vec<f32>]) -> Result<()> {
 fn is_out_of_memory(text: &str) -> bool {
     let letters: String = text.chars().filter(|c| c.is_ascii_alphabetic()).collect();
     letters.to_ascii_lowercase().contains("outofmemory")
-}
-
-/// The mean loss and gradient of a batch that goes through the network in `parts` parts.
-fn in_parts<L: Learner>(learner: &mut L, batch: L::Batch, parts: usize) -> Result<(f64, Vec<Vec<f32>>)> {
-    if parts <= 1 {
-        return learner.loss_and_gradients(batch);
-    }
-    let rows = batch.rows();
-    let (mut loss, mut sum) = (0.0, Vec::new());
-    for part in 0..parts {
-        let here = rows * part / parts..rows * (part + 1) / parts;
-        let share = here.len() as f64 / rows as f64;
-        if here.is_empty() {
-            continue;
-        }
-        let (value, gradients) = learner.loss_and_gradients(batch.part(here))?;
-        loss += share * value;
-        if sum.is_empty() {
-            sum = gradients.iter().map(|g| vec![0.0f32; g.len()]).collect();
-        }
-        for (sum, g) in sum.iter_mut().zip(&gradients) {
-            sum.iter_mut().zip(g).for_each(|(s, g)| *s += share as f32 * g);
-        }
-    }
-    Ok((loss, sum))
 }

@@ -232,7 +232,8 @@ fn line(epoch: &Epoch) -> String {
     serde_json::to_string(epoch).unwrap_or_default() + "\n"
 }
 
-/// Removes what an earlier training left: the state first, without which the rest is no training that can go on.
+/// Removes what an earlier training left: the state first, without which the rest is no training that can go on. The
+/// rounds that came after it, in folders `round-0`, `round-1`, …, go with it.
 pub(super) fn remove(folder: &Path) -> Result<()> {
     for name in [LAST_FILE, BEST_FILE, HISTORY_FILE] {
         let path = folder.join(name);
@@ -241,6 +242,16 @@ pub(super) fn remove(folder: &Path) -> Result<()> {
                 return Err(ModelError::checkpoint(&path, format!("cannot be removed: {e}")));
             }
             _ => {}
+        }
+    }
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix("round-"));
+        let path = entry.path();
+        if path.is_dir() && number.is_some_and(|number| number.parse::<usize>().is_ok()) {
+            remove(&path)?;
+            // Where somebody else keeps something in it, it stays.
+            let _ = fs::remove_dir(&path);
         }
     }
     Ok(())
