@@ -38,15 +38,18 @@ use std::{fs, ops::Range};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    checkpoint,
     device::Device,
     error::{ModelError, Result},
     generate::{self, Solver},
     likelihoods::NoiseKey,
-    matching::Matching,
+    matching::{Matching, judged_rows},
     nets::Conditioned,
     ops::conv::geometry::Extent,
+    path::{Path, Target},
     predictor::{NetworkPredictor, Predictor},
-    train::{Event, Examples, Keep, Session, Trainer},
+    train::{BEST_FILE, Event, Examples, Keep, Session, Trainer, save_best},
+    weights::Weights,
 };
 
 /// How to straighten a flow that [`Matching`] trained.
@@ -57,11 +60,12 @@ pub struct Rectified {
     pub rounds: usize,
     /// Pairs in a round; as many as there are examples, if not given.
     pub pairs: Option<usize>,
-    /// What makes them.
+    /// What makes them: an ODE solver.
     pub solver: Solver,
     /// In so many steps.
     pub steps: usize,
-    /// How the flow was trained, and the pairs are learnt; the noise is that of the pairs, whatever coupling is set.
+    /// How the flow was trained, and the pairs are learnt: velocities on straight lines. The noise is that of the pairs,
+    /// whatever coupling is set.
     pub matching: Matching,
 }
 
@@ -91,6 +95,8 @@ pub struct Straightness {
 pub struct Rounds {
     /// The flow that was given, then that of each round.
     pub rounds: Vec<Straightness>,
+    /// The lowest validation loss of the last round, on its pairs: that of the weights that are left in the network.
+    pub loss: Option<f64>,
     /// Whether somebody interrupted: the training can be resumed.
     pub interrupted: bool,
 }
@@ -99,22 +105,30 @@ pub struct Rounds {
 const FEW: [usize; 4] = [1, 2, 5, 10];
 /// Larger counts are mistakes.
 const MOST: usize = 1_000_000;
-/// Numbers that are solved for at once, and examples and numbers whose whole way is kept.
+/// Numbers that are solved for at once, and those of all states on the way that are.
 const AT_ONCE: usize = 1 << 20;
-const KEPT: [usize; 2] = [1024, 1 << 18];
+const KEPT: usize = 1 << 24;
+/// Examples that straightness is looked at on, and their numbers.
+const LOOKED_AT: [usize; 2] = [1024, 1 << 18];
+/// Sets the keys of the noise in pairs apart from those that examples are generated with.
+const PAIRS: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// How straight the flow is that starts in the rows of `noise`, and how far `solver` in `steps` steps is from Euler's
 /// method in few.
 ///
 /// # Errors
-/// `Invalid` for a solver that does not follow the flow; else as [`generate::trajectory`].
+/// `Invalid` for a solver that does not follow the flow, `Shape` where there is no noise; else as
+/// [`generate::trajectory`].
 pub fn straightness(
     predictor: &dyn Predictor,
     noise: &[f64],
     solver: Solver,
     steps: usize,
 ) -> Result<Straightness> {
-    let rows = (noise.len() / predictor.numbers().max(1)).max(1);
+    let rows = noise.len() / predictor.numbers().max(1);
+    if rows == 0 {
+        return Err(ModelError::shape("straightness", "no row of noise to start in"));
+    }
     // The middles of the steps, between the ends.
     let middles = (0..steps).map(|i| 1.0 - (i as f64 + 0.5) / steps as f64);
     let times: Vec<f64> = [1.0].into_iter().chain(middles).chain([0.0]).collect();
@@ -144,13 +158,16 @@ pub fn straightness(
 }
 
 impl Rectified {
-    /// Makes pairs with the flow in `network`, learns them, and again; leaves the last flow in it.
+    /// Makes pairs with the flow in `network`, learns them, and again; leaves the last flow in it, each with the weights
+    /// of the lowest validation loss.
     ///
     /// Conditions are those of the examples, in turn; of their fields nothing but their number counts. With [`Keep`],
-    /// each round has a folder `round-1`, … of its own in the given one, and is resumed there.
+    /// the flow that was given goes into a folder `round-0` in the given one and each round has one of its own,
+    /// `round-1`, …, and is resumed there.
     ///
     /// # Errors
-    /// `Invalid` for settings that make no sense; else as [`Matching::train`] and [`generate::from_noise`].
+    /// `Invalid` for settings that make no sense, other paths than the straight one and other targets than the velocity;
+    /// else as [`Matching::train`] and [`generate::from_noise`].
     #[allow(clippy::too_many_arguments)] // a network is no more than its device and extent
     pub fn train<D: Device, N: Conditioned<D>>(
         &self,
@@ -166,17 +183,17 @@ impl Rectified {
         let numbers = network.channels() * extent.iter().product::<usize>();
         let (fields, dim) = training.sizes("training", numbers)?;
         let (judged, _) = validation.sizes("validation", numbers)?;
+        // No more pairs than are looked at.
+        let counts = [self.pairs.unwrap_or(fields), judged_rows(judged, numbers)];
         // The conditions of the examples, in turn.
         let told = |examples: Examples<'_>, count: usize| -> Vec<f64> {
             let all = examples.parameters.iter().copied();
             all.cycle().take(count * dim).collect()
         };
-        let conditions = [
-            told(training, self.pairs.unwrap_or(fields)),
-            told(validation, judged),
-        ];
-        let counts = [self.pairs.unwrap_or(fields), judged];
-        let seed = |round: usize| session.seed.wrapping_add((round as u64) << 32);
+        let conditions = [told(training, counts[0]), told(validation, counts[1])];
+        // Keys far from those of other rounds, and from each other.
+        let base = session.seed.wrapping_add(PAIRS);
+        let seed = |round: usize| base.wrapping_add((round as u64) << 32);
         let flow = |part: usize| Flow {
             rectified: self,
             device,
@@ -185,24 +202,23 @@ impl Rectified {
             conditions: &conditions[part],
             dim,
         };
-        let looked_at = judged.min(KEPT[0]).min((KEPT[1] / numbers).max(16));
-        let straightness = |network: &N| {
-            let noise = generate::noise(0..looked_at, numbers, session.seed);
-            let predictor = flow(1).given(network, 0..looked_at)?;
-            straightness(&predictor, &noise, self.solver, self.steps)
-        };
-        let mut found = Rounds {
-            rounds: vec![straightness(network)?],
-            interrupted: false,
-        };
+        let few = (LOOKED_AT[1] / numbers).clamp(1, LOOKED_AT[0]);
+        let straightness = |network: &N| flow(1).straightness(network, counts[1].min(few), seed(0));
         let Session {
             keep,
             interrupt,
             observe,
             ..
         } = session;
+        if let Some(keep) = &keep {
+            network.load(&first_of(keep, network.weights())?)?;
+        }
+        let mut found = Rounds {
+            rounds: vec![straightness(network)?],
+            loss: None,
+            interrupted: false,
+        };
         for round in 1..=self.rounds {
-            // Keys far from those of other rounds, and from each other.
             let keys = [seed(2 * round), seed(2 * round + 1)];
             let [x0, x1] = flow(0).pairs(network, counts[0], keys[0])?;
             let [y0, y1] = flow(1).pairs(network, counts[1], keys[1])?;
@@ -227,7 +243,10 @@ impl Rectified {
                 found.interrupted = true;
                 return Ok(found);
             }
-            drop(training);
+            let losses = training.state.history().iter().map(|epoch| epoch.validation_loss);
+            found.loss = losses.min_by(f64::total_cmp);
+            let best = training.best;
+            network.load(&best)?;
             found.rounds.push(straightness(network)?);
         }
         Ok(found)
@@ -239,12 +258,35 @@ impl Rectified {
             ("pairs", self.pairs.unwrap_or(1)),
             ("steps", self.steps),
         ];
-        match counts.iter().find(|(_, n)| !(1..=MOST).contains(n)) {
-            Some((name, value)) => Err(ModelError::Invalid(format!(
+        if let Some((name, value)) = counts.iter().find(|(_, n)| !(1..=MOST).contains(n)) {
+            return Err(ModelError::Invalid(format!(
                 "rectified: {name} must be between 1 and {MOST}, and is {value}"
-            ))),
-            None => Ok(()),
+            )));
         }
+        let Matching { path, target, .. } = &self.matching;
+        if (path, target) != (&Path::Linear, &Target::Velocity) {
+            return Err(ModelError::Invalid(format!(
+                "rectified: a flow is straightened by its velocity on the linear path, not by {target:?} on {path:?}"
+            )));
+        }
+        match self.solver.method() {
+            Some(_) => Ok(()),
+            None => Err(ModelError::Invalid(format!(
+                "rectified: pairs are the two ends of an ODE, which {} does not solve: take euler, midpoint, heun, rk4 or dopri5",
+                self.solver
+            ))),
+        }
+    }
+}
+
+/// The weights that are straightened: those that are kept by a training that is gone on with, else the `given` ones,
+/// which are kept then. (The main training's own files may hold the last round's by now.)
+fn first_of(keep: &Keep, given: Weights) -> Result<Weights> {
+    let Keep { folder, resume, .. } = round_of(keep, 0)?;
+    let path = folder.join(BEST_FILE);
+    match resume && path.exists() {
+        true => checkpoint::load(path),
+        false => save_best(folder, &given).map(|()| given),
     }
 }
 
@@ -272,6 +314,33 @@ struct Flow<'a, D: Device> {
 }
 
 impl<D: Device> Flow<'_, D> {
+    /// How straight the flow in `network` is from the noise of the first `count` rows, looked at in parts whose states on
+    /// the way fit the memory.
+    fn straightness<N: Conditioned<D>>(
+        &self,
+        network: &N,
+        count: usize,
+        key: NoiseKey,
+    ) -> Result<Straightness> {
+        let Rectified { solver, steps, .. } = *self.rectified;
+        let at_once = (KEPT / self.numbers / (steps + 2)).max(1);
+        let (mut sum, mut squares) = (0.0, [0.0; FEW.len()]);
+        for first in (0..count).step_by(at_once) {
+            let rows = first..(first + at_once).min(count);
+            let share = rows.len() as f64 / count as f64;
+            let noise = generate::noise(rows.clone(), self.numbers, key);
+            let part = straightness(&self.given(network, rows)?, &noise, solver, steps)?;
+            sum += share * part.straightness;
+            for (square, (_, error)) in squares.iter_mut().zip(part.errors) {
+                *square += share * error * error;
+            }
+        }
+        Ok(Straightness {
+            straightness: sum,
+            errors: FEW.into_iter().zip(squares.map(f64::sqrt)).collect(),
+        })
+    }
+
     /// The flow in `network` under the conditions of `rows`.
     fn given<'n, N: Conditioned<D>>(
         &self,

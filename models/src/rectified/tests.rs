@@ -79,6 +79,23 @@ fn the_straightness_of_a_known_flow_is_known() {
         "{error} {expected}"
     );
     assert!(found.errors.windows(2).all(|e| e[1].1 < e[0].1));
+    let none = straightness(&Known, &[], Solver::Rk4, 10).unwrap_err();
+    assert!(none.to_string().contains("no row"), "{none}");
+}
+
+#[test]
+fn what_is_no_flow_along_straight_lines_is_refused() {
+    let good = Rectified::default();
+    good.check().unwrap();
+    let said = |change: &dyn Fn(&mut Rectified)| {
+        let mut rectified = good.clone();
+        change(&mut rectified);
+        rectified.check().unwrap_err().to_string()
+    };
+    assert!(said(&|r| r.matching.path = Path::Trigonometric).contains("Trigonometric"));
+    assert!(said(&|r| r.matching.target = Target::Data).contains("Data"));
+    assert!(said(&|r| r.solver = Solver::Ddpm).contains("ddpm"));
+    assert!(said(&|r| r.rounds = 0).contains("rounds"));
 }
 
 #[test]
@@ -155,6 +172,19 @@ fn rounds_straighten_a_flow_to_two_modes() {
     assert!(once.straightness < 0.5 * before.straightness, "{found:?}");
     assert!(twice.straightness < 0.5 * before.straightness, "{found:?}");
     assert!(twice.errors[0].1 < 0.5 * before.errors[0].1, "{found:?}");
+    assert!(found.loss.unwrap() > 0.0);
+    // One step still gives the data: both modes of each condition, at their places.
+    for (condition, place) in [(0.0, 1.5), (1.0, 0.5)] {
+        let flow = NetworkPredictor::new(&network, &device, [1; 3], Path::Linear, Target::Velocity).unwrap();
+        let flow = flow.given(&[condition]).unwrap();
+        let x0 = generate::generate(&flow, 2000, Solver::Euler, 1, 9)
+            .unwrap()
+            .values;
+        let mean = x0.iter().map(|x| x.abs()).sum::<f64>() / 2000.0;
+        let above = x0.iter().filter(|x| **x > 0.0).count() as f64 / 2000.0;
+        assert!((mean - place).abs() < 0.1 * place, "{condition}: {mean}");
+        assert!((above - 0.5).abs() < 0.06, "{condition}: {above}");
+    }
     // What was interrupted ends with the same bits.
     let folder = tempfile::tempdir().unwrap();
     let keep = || {
@@ -170,4 +200,27 @@ fn rounds_straighten_a_flow_to_two_modes() {
     again.load(&first).unwrap();
     assert_eq!(run(&mut again, keep(), false), found);
     assert_eq!(again.weights(), network.weights());
+    // The first flow is kept, whatever the main training's files hold by now.
+    assert_eq!(run(&mut again, keep(), false), found);
+    // A main training from the beginning leaves nothing of it.
+    let session = Session {
+        seed: 3,
+        keep: Some(Keep {
+            resume: false,
+            ..keep().unwrap()
+        }),
+        interrupt: None,
+        observe: &mut quiet,
+    };
+    flow.train(
+        &trainer(1),
+        &mut again,
+        &device,
+        [1; 3],
+        examples,
+        examples,
+        session,
+    )
+    .unwrap();
+    assert!(!folder.path().join("round-0").exists() && !folder.path().join("round-2").exists());
 }
