@@ -82,7 +82,7 @@ impl Halves<'_> {
                 condition: self.condition,
                 extent: [1; 3],
                 network: Conditioner::perceptron(device, ends, self.widths, &mut stream)?,
-                passes: 1,
+                order: Vec::new(),
             })));
         }
         Ok(layers)
@@ -127,7 +127,7 @@ fn autoregressive<D: Device>(device: &D, c: &MafConfig, i: usize, seed: u64) -> 
         condition: c.cond_dim,
         extent: [1; 3],
         network: Conditioner::masked(device, &order, c.cond_dim, each, &c.widths, &mut stream)?,
-        passes: n,
+        order,
     })))
 }
 
@@ -154,7 +154,7 @@ fn glow<D: Device>(device: &D, c: &GlowConfig, seed: u64) -> Result<Vec<Layer<D>
                 condition: c.cond_dim,
                 extent: [1, height, breadth],
                 network: Conditioner::convolutions(device, ends, c.hidden, c.padding, &mut stream)?,
-                passes: 1,
+                order: Vec::new(),
             })))
         };
         for _ in 0..c.steps {

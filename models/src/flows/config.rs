@@ -11,6 +11,8 @@ use crate::{
 /// Larger counts of layers and numbers are mistakes.
 const MOST_LAYERS: usize = 1000;
 const MOST_NUMBERS: usize = 1 << 16;
+/// Numbers that a matrix of each layer mixes at most: it takes 4 MB then.
+const MOST_MIXED: usize = 1024;
 
 /// A flow and its sizes.
 ///
@@ -229,6 +231,10 @@ impl FlowConfig {
             Self::Spline(c) if !(2..=MOST_BINS).contains(&c.bins) => {
                 wrong(format!("from 2 to {MOST_BINS} bins, not {}", c.bins))
             }
+            Self::Spline(c) if c.mixing && c.numbers > MOST_MIXED => wrong(format!(
+                "mixing is for {MOST_MIXED} numbers at most, not {}: leave it out, or take smaller maps",
+                c.numbers
+            )),
             Self::Glow(c) => {
                 let step = 1usize.checked_shl(c.levels as u32).unwrap_or(0);
                 let whole = |side: &usize| step > 0 && *side > 0 && side.is_multiple_of(step);

@@ -35,8 +35,8 @@ pub(super) struct Coupling<D: Device> {
     /// Positions of what the network sees.
     pub(super) extent: Extent,
     pub(super) network: Conditioner<D>,
-    /// Passes of the inverse.
-    pub(super) passes: usize,
+    /// In which pass of the inverse each number is found, from 1 on; empty where one pass finds all.
+    pub(super) order: Vec<usize>,
 }
 
 impl<D: Device> Coupling<D> {
@@ -83,12 +83,24 @@ impl<D: Device> Coupling<D> {
         condition: Option<&Field<D>>,
     ) -> Result<Vec<f32>> {
         let batch = rows.len() / self.width;
+        let inverse = |found: Vec<f32>| -> Result<Vec<f32>> {
+            let found = Field::rows(device, found, batch)?;
+            let said = self.parameters_at(found, condition)?.to_vec();
+            Ok(self.moved().inverse(&rows, &said))
+        };
+        if self.order.is_empty() {
+            return inverse(rows.clone());
+        }
         let mut found = rows.clone();
-        for _ in 0..self.passes {
-            let said = self
-                .parameters_at(Field::rows(device, found, batch)?, condition)?
-                .to_vec();
-            found = self.moved().inverse(&rows, &said);
+        for pass in 1..=self.order.len() {
+            let next = inverse(found.clone())?;
+            // No number before its turn: it may not be finite until then, and 0·∞ would spoil those that are found.
+            let now = |place: usize| self.order.get(place).is_none_or(|turn| *turn == pass);
+            for (i, (found, next)) in found.iter_mut().zip(next).enumerate() {
+                if now(i % self.width) {
+                    *found = next;
+                }
+            }
         }
         Ok(found)
     }

@@ -14,7 +14,8 @@ use super::{FlowConfig, NormalizingFlow, layer::Layer, rows::MeanNegativeLogDens
 use crate::{
     device::Device,
     error::{ModelError, Result},
-    ops::{conv::geometry::Padding, host},
+    matching::Augment,
+    ops::host,
     parameter::Module,
     train::{
         Batch, Examples, Learner, Order, Session, Source, Trainer, Training,
@@ -47,8 +48,8 @@ const MOST_VALIDATED: usize = 4096;
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MaximumLikelihood {
-    /// Turn and mirror square images at random, and shift them where the flow's padding is circular; in training only.
-    pub augment: bool,
+    /// By what square images are moved at random, in training only: for Glow.
+    pub augment: Augment,
     /// Width of the uniform noise that is added to each number: the distance of the values of data that take few, which
     /// have no density (Theis et al. 2016, arXiv 1511.01844); 0 for none.
     pub dequantise: f32,
@@ -74,7 +75,7 @@ impl MaximumLikelihood {
         let source = Drawing::new(self, flow.config(), training, "training")?;
         let validation = Drawing::new(
             &Self {
-                augment: false,
+                augment: Augment::None,
                 ..*self
             },
             flow.config(),
@@ -207,12 +208,12 @@ impl<'a> Drawing<'a> {
             return Err(ModelError::Invalid(what));
         }
         let symmetric = match config {
-            _ if !settings.augment => None,
+            _ if settings.augment == Augment::None => None,
             FlowConfig::Glow(c) if c.sides[0] == c.sides[1] => {
-                Some((c.sides[0], c.padding == Padding::Circular))
+                Some((c.sides[0], settings.augment == Augment::Torus))
             }
             _ => {
-                let what = "augment turns and mirrors square images, for Glow alone: leave it out here";
+                let what = "augment moves square images, for Glow alone: leave it out here";
                 return Err(ModelError::Invalid(what.into()));
             }
         };

@@ -160,16 +160,7 @@ impl GenerativeModel {
             return Ok(None);
         }
         let sampling = said.or(&config.sampling).settled(method, config.levels())?;
-        if sampling.guidance != 0.0 && config.unconditional() == 0.0 {
-            return Err(Error::Invalid(format!(
-                "guidance needs a run that was also trained without conditions: train with {}: {{unconditional: 0.1}}",
-                if method == super::GenerativeMethod::Rectified {
-                    "flow"
-                } else {
-                    method.name()
-                }
-            )));
-        }
+        config.check_guidance(&sampling)?;
         Ok(Some(sampling))
     }
 

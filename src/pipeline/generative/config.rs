@@ -12,7 +12,7 @@ use super::layer_keys::{GlowKeys, MafKeys, RealNvpKeys, SplineKeys};
 use super::network_keys::{NetworkKeys, NetworkKind};
 use super::path_keys::{DiffusionKeys, FlowKeys, RectifiedKeys, ScoreKeys};
 use super::training_keys::TrainingKeys;
-use super::{Body, GenerativeMethod, SamplingKeys};
+use super::{Body, GenerativeMethod, Sampling, SamplingKeys};
 use crate::data::{FieldScaling, Fractions};
 use crate::{Error, Result};
 
@@ -208,6 +208,7 @@ impl GenerativeConfig {
         };
         // What sees a map as a map learns from it as it lies in any direction.
         let usual = match config.network() {
+            _ if method == M::Ffjord => Augment::None,
             Some(NetworkKind::SimpleUnet | NetworkKind::AttentionUnet) => Augment::Square,
             _ => Augment::None,
         };
@@ -224,15 +225,23 @@ impl GenerativeConfig {
                 self.method
             )));
         }
-        let moved = self.augment != Augment::None;
-        if moved && (self.method == GenerativeMethod::Ffjord || self.network() == Some(NetworkKind::Mlp)) {
-            return Err(Error::Invalid(
-                "training.augment moves maps, for a U-Net or a flow of layers: a perceptron and ffjord take none"
-                    .to_owned(),
-            ));
+        let moves = match self.method {
+            GenerativeMethod::Glow => true,
+            GenerativeMethod::Ffjord => false,
+            _ => matches!(
+                self.network(),
+                Some(NetworkKind::SimpleUnet | NetworkKind::AttentionUnet)
+            ),
+        };
+        if self.augment != Augment::None && !moves {
+            return Err(Error::Invalid(format!(
+                "training.augment moves maps, for glow and for a U-Net that is not of method ffjord: leave it out for this model of method {}",
+                self.method
+            )));
         }
         if !self.method.is_exact() {
-            self.sampling.settled(self.method, self.levels())?;
+            let sampling = self.sampling.settled(self.method, self.levels())?;
+            self.check_guidance(&sampling)?;
         } else if self.sampling != SamplingKeys::default() {
             return Err(Error::Invalid(format!(
                 "a model of method {} is sampled exactly, without a solver: leave the section `sampling` out",
@@ -240,6 +249,25 @@ impl GenerativeConfig {
             )));
         }
         Ok(())
+    }
+
+    /// Looks whether the model can be guided, where it is to be.
+    pub(super) fn check_guidance(&self, sampling: &Sampling) -> Result<()> {
+        if sampling.guidance == 0.0 || self.unconditional() > 0.0 {
+            return Ok(());
+        }
+        let section = match self.method {
+            GenerativeMethod::Ffjord => {
+                return Err(Error::Invalid(
+                    "a model of method ffjord cannot be guided: leave guidance out".to_owned(),
+                ));
+            }
+            GenerativeMethod::Rectified => "flow",
+            method => method.name(),
+        };
+        Err(Error::Invalid(format!(
+            "guidance needs a model that was also trained without conditions: train with {section}: {{unconditional: 0.1}}"
+        )))
     }
 
     /// The levels of its chain, if it has one.
@@ -355,6 +383,18 @@ sampling:
 "#;
 
     #[test]
+    fn only_what_sees_maps_moves_them() {
+        for (text, augment) in [
+            ("method: flow", Augment::Square),
+            ("method: glow\ntraining: {augment: torus}", Augment::Torus),
+            ("method: maf", Augment::None),
+            ("method: ffjord\nmodel: {from: SimpleUNet}", Augment::None),
+        ] {
+            assert_eq!(GenerativeConfig::parse(text).unwrap().augment, augment, "{text}");
+        }
+    }
+
+    #[test]
     fn the_printed_configuration_means_what_it_meant() {
         let config = GenerativeConfig::parse(PRINTED).unwrap();
         assert_eq!(config.method, GenerativeMethod::Diffusion);
@@ -439,6 +479,26 @@ sampling:
             ("method: maf\nsampling: {steps: 8}", &["maf", "exactly"]),
             ("sampling: {method: heum}", &["heum", "heun"]),
             ("training: {epochs: 0}\nmodel: {}", &["epochs", "0"]),
+            (
+                "method: maf\ntraining: {augment: square}",
+                &["augment", "maf", "leave it out"],
+            ),
+            (
+                "method: ffjord\ntraining: {augment: torus}",
+                &["augment", "ffjord"],
+            ),
+            (
+                "method: flow\nmodel: {from: MLP}\ntraining: {augment: torus}",
+                &["augment", "flow"],
+            ),
+            (
+                "method: rectified\nsampling: {guidance: 1}",
+                &["guidance", "flow: {unconditional: 0.1}"],
+            ),
+            (
+                "method: ffjord\nsampling: {guidance: 1}",
+                &["ffjord", "cannot be guided"],
+            ),
             (
                 "score: {beta_min: 3, beta_max: 1}\nmethod: score",
                 &["beta_min", "beta_max"],

@@ -18,6 +18,7 @@ mod method;
 mod model;
 mod network_keys;
 mod path_keys;
+pub(crate) mod rounds;
 mod sampling;
 mod train;
 mod training_keys;

@@ -59,6 +59,14 @@ impl<D: Device> Model<D> {
         Ok(())
     }
 
+    /// For drawing alone: what is derived of the weights is kept from then on.
+    pub fn freeze(&mut self) {
+        match self {
+            Self::Network(network, _) => network.freeze(true),
+            Self::Layers(flow) => flow.freeze(true),
+        }
+    }
+
     pub fn weights(&self) -> Weights {
         match self {
             Self::Network(network, _) => network.weights(),
@@ -127,6 +135,7 @@ pub(super) fn generate_on(
             let card = &model.card;
             let mut network = untrained(&device, card)?;
             network.load(&model.weights)?;
+            network.freeze();
             let (mut maps, mut evaluations) = (Vec::new(), 0);
             for (i, theta) in thetas.iter().enumerate() {
                 let key = seed.wrapping_add((i as u64) << 32);
@@ -160,8 +169,12 @@ pub(super) fn generate_on(
     let made = device.run(Job(model, thetas, count, sampling, seed))??;
     match made.maps.iter().find(|pixel| !pixel.is_finite()) {
         None => Ok(made),
-        Some(pixel) => Err(Error::Invalid(format!(
-            "a generated pixel is {pixel}: take more steps or another sampler, or train the model longer"
-        ))),
+        Some(pixel) => {
+            let what = match sampling {
+                Some(_) => "take more steps or another sampler, or train the model longer",
+                None => "train the model longer, or with a smaller learning rate",
+            };
+            Err(Error::Invalid(format!("a generated pixel is {pixel}: {what}")))
+        }
     }
 }

@@ -3,7 +3,6 @@
 use armilla_models::ModelError;
 use armilla_models::flows::MaximumLikelihood;
 use armilla_models::generate::Solver;
-use armilla_models::matching::Augment;
 use armilla_models::path::Target;
 use armilla_models::rectified::{Rectified, Rounds};
 use armilla_models::score::ScoreMatching;
@@ -266,7 +265,7 @@ fn learn<'a, D: Device>(
     Ok(match model {
         Model::Layers(flow) => {
             let fit = MaximumLikelihood {
-                augment: config.augment != Augment::None,
+                augment: config.augment,
                 ..MaximumLikelihood::default()
             };
             fit.train(trainer, flow, training, validation, session)?

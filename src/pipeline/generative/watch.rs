@@ -9,7 +9,7 @@ use armilla_models::weights::Weights;
 
 use super::figures::{self, Comparison};
 use super::model::untrained;
-use super::{GenerativeCard, Sampling, log};
+use super::{GenerativeCard, Sampling, log, rounds};
 use crate::Result;
 use crate::data::MapSet;
 use crate::pipeline::EpochReport;
@@ -78,6 +78,7 @@ impl<'a, D: Device> Watch<'a, D> {
                     (true, 0) => {
                         figures::remove(&folder.join(figures::FOLDER));
                         log::remove(folder);
+                        rounds::remove(folder);
                     }
                     (false, 0) => log::append(folder, "Another round, on pairs that the flow makes\n")?,
                     _ => log::append(folder, &format!("Resumed at step {step}\n"))?,
@@ -120,6 +121,7 @@ impl<'a, D: Device> Watch<'a, D> {
         let (card, shown) = (&self.card, &self.shown);
         let mut model = untrained(self.device, card)?;
         model.load(weights)?;
+        model.freeze();
         let mut generated = Vec::new();
         for (i, theta) in shown.thetas.iter().enumerate() {
             let (maps, _) = model.draw(self.device, card, theta, shown.each, shown.sampling, i as u64)?;

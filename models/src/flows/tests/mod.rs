@@ -338,6 +338,29 @@ fn an_autoregressive_layer_sees_no_later_number() {
 }
 
 #[test]
+fn numbers_that_overflow_spoil_none_before_them() {
+    let config = FlowConfig::Maf(MafConfig {
+        numbers: 80,
+        layers: 1,
+        widths: vec![80, 80],
+        ..Default::default()
+    });
+    let mut flow = moved(config);
+    let mut weights = flow.weights();
+    let all = weights.0.iter_mut().flat_map(|w| &mut w.values);
+    all.for_each(|v| *v *= 20.0);
+    flow.load(&weights).unwrap();
+    let z = normal(80, 2);
+    let mut x = flow.to_data(&z, None).unwrap().values;
+    assert!(!x[79].is_finite(), "the weights are too weak: {}", x[79]);
+    x[8..].fill(0.0);
+    let back = flow.to_noise(&x, None).unwrap().values;
+    for (i, (z, back)) in z.iter().zip(&back).enumerate().take(3) {
+        assert!((z - back).abs() < 1e-2 * (1.0 + x[i].abs()), "{i}: {z} {back}");
+    }
+}
+
+#[test]
 fn squeezing_loses_nothing_and_keeps_blocks_together() {
     let from = build::squeeze(3, [4, 6], 3 * 24 + 1);
     let mut seen = from.to_vec();
@@ -476,6 +499,14 @@ fn what_does_not_fit_is_named() {
     for (config, words) in [
         (config([7, 8]), "multiples of 4"),
         (config([6, 6]), "multiples of 4"),
+        (
+            FlowConfig::Spline(SplineConfig {
+                numbers: 1025,
+                mixing: true,
+                ..Default::default()
+            }),
+            "1024 numbers",
+        ),
         (
             FlowConfig::Spline(SplineConfig {
                 bins: 1,

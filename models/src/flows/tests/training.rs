@@ -7,6 +7,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     error::Result,
+    matching::Augment,
     train::{Event, Examples, Keep, LAST_FILE, Session, Trainer},
     weights::Weights,
 };
@@ -211,7 +212,7 @@ fn an_interrupted_training_ends_with_the_same_bytes() {
         parameters: &[],
     };
     let settings = MaximumLikelihood {
-        augment: true,
+        augment: Augment::Torus,
         dequantise: 0.1,
     };
     let short = Trainer {
@@ -273,7 +274,7 @@ fn examples_that_do_not_fit_are_named() {
     assert!(message(plain, &vec![f32::NAN; 10], &[0.0; 2]).contains("holds NaN"));
     assert!(message(plain, &vec![0.0; 10], &[f64::NAN; 2]).contains("is NaN"));
     let augment = MaximumLikelihood {
-        augment: true,
+        augment: Augment::Torus,
         ..plain
     };
     assert!(message(augment, &vec![0.0; 10], &[0.0; 2]).contains("square images"));
