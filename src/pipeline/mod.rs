@@ -19,6 +19,7 @@ mod pictures;
 pub mod prior_box;
 pub mod report;
 mod report_html;
+mod run_files;
 pub mod simulate;
 pub mod snapshots;
 pub mod spectra;
