@@ -78,7 +78,8 @@ impl Example {
 
     fn generate(&self, run: &str, extra: &[&str]) -> Output {
         let (run, out) = (self.path(run), self.path("samples.h5"));
-        let arguments = ["generate", "--run", &run, "--params", "0.3,0.8", "--out", &out];
+        let to = ["--out", &out, "--overwrite"];
+        let arguments = [&["generate", "--run", &run, "--params", "0.3,0.8"][..], &to].concat();
         armilla(&[&arguments[..], extra].concat())
     }
 
@@ -251,6 +252,7 @@ fn what_is_generated_is_read_by_others() {
         ));
         assert_eq!(made["sampler"], sampler);
         assert!(made["evaluations"].as_u64().unwrap() >= 3, "{made}");
+        assert_eq!(made["steps"].is_null(), sampler == "dopri5", "{made}");
     }
     let output = example.generate(
         "run",
@@ -396,6 +398,37 @@ fn mistakes_are_told_and_leave_nothing_behind() {
         "generate", "--run", &flow, "--params", "0.3,0.8", "--out", &picture,
     ]);
     assert!(line.contains(".h5"), "{line}");
+    // What is in the way is told before anything is drawn.
+    let (there, below) = (example.path("there.h5"), example.path("there.h5/samples.h5"));
+    fs::write(&there, "mine").unwrap();
+    for (out, count, words) in [
+        (&there, "1", "--overwrite"),
+        (&below, "1", "this is a file"),
+        (
+            &example.path("fresh.h5"),
+            "9223372036854775807",
+            "fit into memory",
+        ),
+    ] {
+        let line = error_line(&[
+            "generate", "--run", &flow, "--params", "0.3,0.8", "--count", count, "--out", out,
+        ]);
+        assert!(line.contains(words), "{line}");
+    }
+    assert_eq!(fs::read(&there).unwrap(), b"mine");
+    // Another round is one of the same model.
+    let file = example.path("again.yaml");
+    for (config, words) in [
+        (format!("method: flow\n{UNET}\npixels: {{log: false}}"), "pixels"),
+        (format!("method: diffusion\n{UNET}"), "the path"),
+    ] {
+        fs::write(&file, config).unwrap();
+        let (maps, again) = (example.path("maps.h5"), example.path("again"));
+        let line = error_line(&[
+            "train", "--data", &maps, "--from", &flow, "--config", &file, "--out", &again,
+        ]);
+        assert!(line.contains(words), "{line}");
+    }
 
     // What it cannot do yet, it says.
     let (maps, posterior) = (example.path("maps.h5"), example.path("posterior"));

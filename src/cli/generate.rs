@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{progress, write_json};
 use crate::Result;
-use crate::pipeline::generate::{GenerateReport, check_name};
+use crate::pipeline::generate::{GenerateReport, check_out};
 use crate::pipeline::generative::SamplingKeys;
 use crate::pipeline::{AnyRun, GenerateSettings};
 
@@ -63,6 +63,9 @@ pub(super) struct Generate {
     /// The HDF5 file to write; pictures get its name.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Replace the file and its pictures.
+    #[arg(long)]
+    overwrite: bool,
     /// Print what was made as one JSON object.
     #[arg(long)]
     json: bool,
@@ -77,8 +80,8 @@ struct Made<'a> {
 
 impl Generate {
     pub(super) fn run(&self, out: &mut dyn Write) -> Result<()> {
-        check_name(&self.out)?;
-        let device = self.device.settled()?;
+        check_out(&self.out, self.overwrite)?;
+        self.device.settled()?;
         let run = AnyRun::load(&self.run)?;
         let thetas = self.params.iter().map(|text| run.parse_parameters(text));
         let settings = GenerateSettings {
@@ -90,7 +93,7 @@ impl Generate {
                 eta: self.eta,
                 guidance: self.guidance,
             },
-            device,
+            device: self.device,
             seed: self.seed,
         };
         let spinner = progress::spinner("generating");
@@ -108,6 +111,7 @@ impl Generate {
                 "{sampler}, {steps} steps, {} evaluations of the network",
                 report.evaluations
             ),
+            (Some(sampler), None) => format!("{sampler}, {} evaluations of the network", report.evaluations),
             _ => "exact".to_owned(),
         };
         writeln!(

@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::arguments::DataArguments;
 use super::{interrupt, note, progress, write_json};
 use crate::data::MapSet;
+use crate::pipeline::generative::rounds::is_round;
 use crate::pipeline::generative::{
     GenerativeConfig, GenerativeMethod, GenerativeModel, GenerativeSettings, train_generative,
 };
@@ -64,15 +65,21 @@ pub(super) struct Train {
 }
 
 /// How the files begin that a training writes before its end.
-const OURS: [&str; 7] = [
+const OURS: [&str; 4] = [
     "checkpoint_best.",
     "checkpoint_last.",
     "history.",
     "training_history.",
-    "figs",
-    "logs",
-    "round-",
 ];
+
+/// Whether a folder with these names in it holds nothing but what a training writes before its end. Folders are its own
+/// beside its files alone.
+fn are_ours(names: &[String]) -> bool {
+    let file = |name: &String| OURS.iter().any(|ours| name.starts_with(ours));
+    let begun = names.iter().any(file);
+    let folder = |name: &String| ["figs", "logs"].contains(&name.as_str()) || is_round(name);
+    names.iter().all(|name| file(name) || begun && folder(name))
+}
 
 /// A configuration with the keys that are changed most.
 const CONFIGURATION: &str = "  network:
@@ -124,6 +131,16 @@ fn help() -> String {
          overrides it. The same seed gives the same weights; on a graphics processor, up to rounding.",
         GenerativeMethod::ALL.map(GenerativeMethod::name).join(", ")
     )
+}
+
+/// A path as a shell reads it.
+fn quoted(path: &Path) -> String {
+    let path = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "_-./=,:@%+".contains(c);
+    match !path.is_empty() && path.chars().all(plain) {
+        true => path,
+        false => format!("'{}'", path.replace('\'', "'\\''")),
+    }
 }
 
 #[derive(Serialize)]
@@ -286,9 +303,9 @@ impl Train {
         let untouched = untouched * set.maps_per_simulation();
         Ok(format!(
             "armilla infer --run {} --data {} --index {untouched} --method hmc --out {}",
-            self.out.display(),
-            data.display(),
-            self.out.with_file_name("posterior").display()
+            quoted(&self.out),
+            quoted(data),
+            quoted(&self.out.with_file_name("posterior"))
         ))
     }
 
@@ -299,12 +316,12 @@ impl Train {
             false => 0.5 * (range.low + range.high),
         };
         let ranges = model.card().parameters.0.iter();
-        let middle: Vec<String> = ranges.map(|range| format!("{:.4}", middle(range))).collect();
+        let middle: Vec<String> = ranges.map(|range| middle(range).to_string()).collect();
         format!(
             "armilla generate --run {} --params={} --out {}",
-            self.out.display(),
+            quoted(&self.out),
             middle.join(","),
-            self.out.with_file_name("samples.h5").display()
+            quoted(&self.out.with_file_name("samples.h5"))
         )
     }
 
@@ -338,13 +355,12 @@ impl Train {
                 ),
             ));
         }
-        let mut names = fs::read_dir(&self.out)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|entry| entry.file_name());
+        let entries = fs::read_dir(&self.out).into_iter().flatten().flatten();
+        let names: Vec<String> = entries
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
         // A training that was killed before its first state was whole leaves nothing to lose.
-        if names.any(|name| !OURS.iter().any(|ours| name.to_string_lossy().starts_with(ours))) {
+        if !are_ours(&names) {
             return Err(Error::file(
                 &self.out,
                 "the folder is not empty and no run folder; name another or add --overwrite",
@@ -357,6 +373,32 @@ impl Train {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_are_quoted_where_a_shell_would_split_them() {
+        for (path, read) in [
+            ("runs/z=0.00.h5", "runs/z=0.00.h5"),
+            ("my runs/a", "'my runs/a'"),
+            ("it's", "'it'\\''s'"),
+        ] {
+            assert_eq!(quoted(Path::new(path)), read);
+        }
+    }
+
+    #[test]
+    fn folders_are_ours_beside_our_files_alone() {
+        for (names, ours) in [
+            (&["logs"][..], false),
+            (&["figs", "logs", "history.jsonl"], true),
+            (&["history.jsonl", "round-1"], true),
+            (&["history.jsonl", "round-trip"], false),
+            (&["history.jsonl", "figs2"], false),
+            (&[], true),
+        ] {
+            let owned: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            assert_eq!(are_ours(&owned), ours, "{names:?}");
+        }
+    }
 
     #[test]
     fn the_configuration_of_the_help_is_one() {

@@ -1,15 +1,18 @@
 //! Draw new maps from a run of any method, and keep them with their parameters.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use armilla_models::DeviceChoice;
+use armilla_models::generate::Solver;
 use serde::Serialize;
 
 use super::generative::{GenerativeModel, SamplingKeys};
 use super::pictures::{both, quantity};
 use super::trained::{GENERATION_STEPS, Head, read_description};
 use super::{OutFolder, PriorBox, TrainedFlow};
+use crate::atomic::cannot_write;
 use crate::data::{MapSet, Origin, UnitBox};
 use crate::plot::{FieldPanel, Fields, fields};
 use crate::suggest::closest;
@@ -56,7 +59,7 @@ pub struct GenerateReport {
     pub method: String,
     /// The solver; none where maps are drawn exactly.
     pub sampler: Option<String>,
-    /// Its steps.
+    /// Its steps; none for one that chooses them itself.
     pub steps: Option<usize>,
     /// Guidance.
     pub guidance: Option<f64>,
@@ -159,6 +162,7 @@ impl AnyRun {
                 "there is no map to generate: the count must be 1 at least".to_owned(),
             ));
         }
+        self.check_room(*count, thetas.len())?;
         let (maps, drawn) = match self {
             Self::Surrogate(flow) => surrogate(flow, settings)?,
             Self::Generative(model) => {
@@ -167,7 +171,7 @@ impl AnyRun {
                 let drawn = Drawn {
                     method: model.card().config.method.name(),
                     sampler: sampling.map(|s| s.solver.to_string()),
-                    steps: sampling.map(|s| s.steps),
+                    steps: sampling.filter(|s| s.solver != Solver::Dopri5).map(|s| s.steps),
                     guidance: sampling.map(|s| s.guidance),
                     evaluations: made.evaluations,
                 };
@@ -188,6 +192,23 @@ impl AnyRun {
             seconds: start.elapsed().as_secs_f64(),
         };
         Ok(GeneratedMaps { set, report })
+    }
+
+    /// Looks whether `count` maps at each of `points` points fit into memory.
+    fn check_room(&self, count: usize, points: usize) -> Result<()> {
+        let side = match self {
+            Self::Surrogate(flow) => flow.card().side,
+            Self::Generative(model) => model.card().side,
+        };
+        let pixels = [points, side, side]
+            .iter()
+            .try_fold(count, |n, m| n.checked_mul(*m));
+        if pixels.is_some_and(|pixels| Vec::<f32>::new().try_reserve_exact(pixels).is_ok()) {
+            return Ok(());
+        }
+        Err(Error::Invalid(format!(
+            "{count} maps of {side}×{side} at each of {points} points do not fit into memory: lower the count and draw again with other seeds"
+        )))
     }
 
     /// The maps with all that is known of them.
@@ -228,6 +249,11 @@ fn surrogate(flow: &TrainedFlow, settings: &GenerateSettings) -> Result<(Vec<f32
     if said.method.as_deref().is_some_and(|method| method != "heun") {
         return Err(Error::Invalid(
             "a surrogate is sampled by heun alone: leave --sampler out, or train with a method".to_owned(),
+        ));
+    }
+    if let DeviceChoice::Cuda(_) = settings.device {
+        return Err(Error::Invalid(
+            "a surrogate is drawn from on the processor: leave --device out, or say cpu".to_owned(),
         ));
     }
     for (given, name) in [(said.guidance.is_some(), "guidance"), (said.eta.is_some(), "eta")] {
@@ -275,9 +301,14 @@ impl GeneratedMaps {
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned();
-        // The pictures first: a file of maps is whole with them.
-        self.draw(&stem, &mut folder)?;
-        self.set.write(folder.file(&file))?;
+        // Nothing that was there before is replaced until all is written.
+        let mut staged = OutFolder::create(folder.path().join(format!(".{file}.part")))?;
+        self.draw(&stem, &mut staged)?;
+        self.set.write(staged.file(&file))?;
+        for name in [format!("{stem}.png"), format!("{stem}.svg"), file] {
+            let to = folder.file(&name);
+            fs::rename(staged.path().join(&name), &to).map_err(|e| Error::file(&to, cannot_write(&e)))?;
+        }
         Ok(folder.keep())
     }
 
@@ -327,4 +358,33 @@ pub fn check_name(path: &Path) -> Result<()> {
         path,
         "maps are written as HDF5: name a file that ends in .h5",
     ))
+}
+
+/// Looks whether maps and their pictures can be written to `path`, before they are drawn.
+///
+/// # Errors
+///
+/// A name that is none of an HDF5 file, a folder, a place below a file, and, unless they may be replaced, files that are
+/// there.
+pub fn check_out(path: &Path, overwrite: bool) -> Result<()> {
+    check_name(path)?;
+    if path.is_dir() {
+        return Err(Error::file(path, "this is a folder; name a file to write"));
+    }
+    let above = path.ancestors().skip(1).find(|folder| folder.exists());
+    if let Some(file) = above.filter(|above| !above.is_dir()) {
+        return Err(Error::file(file, "this is a file; name a folder to write into"));
+    }
+    let files = [
+        path.to_owned(),
+        path.with_extension("png"),
+        path.with_extension("svg"),
+    ];
+    match files.iter().find(|file| file.exists()) {
+        Some(file) if !overwrite => Err(Error::file(
+            file,
+            "there is such a file; name another, or add --overwrite to replace it",
+        )),
+        _ => Ok(()),
+    }
 }

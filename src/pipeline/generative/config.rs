@@ -185,6 +185,7 @@ impl GenerativeConfig {
                 .iter()
                 .any(|(n, _, of)| *n == name && of.contains(&method))
         };
+        written.training.check()?;
         let (training, augment) = (written.training.trainer(), written.training.augment);
         training.check()?;
         let mut config = Self {
@@ -219,6 +220,8 @@ impl GenerativeConfig {
 
     fn check(&self) -> Result<()> {
         self.path()?;
+        self.score.as_ref().map_or(Ok(()), ScoreKeys::check)?;
+        self.ffjord.as_ref().map_or(Ok(()), FfjordKeys::check)?;
         if self.method.is_exact() && self.model != NetworkKeys::default() {
             return Err(Error::Invalid(format!(
                 "a model of method {0} has no network of its own to choose: its sizes are in the section `{0}`, not in `model`",
@@ -479,6 +482,30 @@ sampling:
             ("method: maf\nsampling: {steps: 8}", &["maf", "exactly"]),
             ("sampling: {method: heum}", &["heum", "heun"]),
             ("training: {epochs: 0}\nmodel: {}", &["epochs", "0"]),
+            (
+                "training: {epochs: 2, steps: 9}\nmodel: {}",
+                &["epochs and steps"],
+            ),
+            (
+                "training: {warmup_epochs: 2, warmup_steps: 9}\nmodel: {}",
+                &["warmup_epochs and warmup_steps"],
+            ),
+            (
+                "method: score\nscore: {times: importance}",
+                &["score.times", "uniform"],
+            ),
+            (
+                "method: score\nscore: {projections: 2}",
+                &["score.projections", "sliced"],
+            ),
+            (
+                "method: ffjord\nffjord: {trace: exact, probes: 2}",
+                &["ffjord.probes", "exact"],
+            ),
+            (
+                "diffusion: {timesteps: 20, schedule: cosine}\nsampling: {method: ddim, steps: 21}",
+                &["ddim", "21", "20 levels"],
+            ),
             (
                 "method: maf\ntraining: {augment: square}",
                 &["augment", "maf", "leave it out"],

@@ -4,6 +4,8 @@ use armilla_models::continuous::{Ffjord, Gradient, Trace};
 use armilla_models::ode::Method;
 use serde::{Deserialize, Serialize};
 
+use crate::{Error, Result};
+
 /// How the divergence is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -69,6 +71,16 @@ impl Default for FfjordKeys {
 }
 
 impl FfjordKeys {
+    /// Looks whether every key has an effect.
+    pub(super) fn check(&self) -> Result<()> {
+        if self.trace == TraceName::Exact && self.probes != Self::default().probes {
+            return Err(Error::Invalid(
+                "ffjord.probes are directions of a trace that is estimated, and trace is exact: leave them out".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
     pub(super) fn settings(&self) -> Ffjord {
         let probes = self.probes;
         Ffjord {

@@ -1,7 +1,7 @@
 //! Build a generative model of any method on a device, and draw from it.
 
 use armilla_models::flows::NormalizingFlow;
-use armilla_models::generate::generate;
+use armilla_models::generate::{Solver, generate_rows};
 use armilla_models::likelihoods::NoiseKey;
 use armilla_models::nets::Network;
 use armilla_models::ops::conv::geometry::Extent;
@@ -21,6 +21,9 @@ pub struct Generated {
     /// How often the network was asked about all maps of a point, in the mean over points; 1 for an exact model.
     pub evaluations: usize,
 }
+
+/// Pixels that are drawn at once: a solver keeps several times as many in double precision.
+const AT_ONCE: usize = 1 << 20;
 
 /// A model on a device.
 #[allow(clippy::large_enum_variant)] // a program holds one or two of them
@@ -109,9 +112,19 @@ impl<D: Device> Model<D> {
                     }
                     _ => &predictor,
                 };
-                let made = generate(predictor, count, sampling.solver, sampling.steps, key)?;
-                let z = made.values.iter().map(|z| *z as f32).collect();
-                (z, made.evaluations)
+                let at_once = match sampling.solver {
+                    // The steps of these look at all maps.
+                    Solver::Dopri5 | Solver::PredictorCorrector => count,
+                    _ => (AT_ONCE / predictor.numbers()).clamp(1, count.max(1)),
+                };
+                let (mut z, mut evaluations) = (Vec::new(), 0);
+                for from in (0..count).step_by(at_once.max(1)) {
+                    let rows = from..from + at_once.min(count - from);
+                    let made = generate_rows(predictor, rows, sampling.solver, sampling.steps, key)?;
+                    z.extend(made.values.iter().map(|z| *z as f32));
+                    evaluations = evaluations.max(made.evaluations);
+                }
+                (z, evaluations)
             }
         };
         Ok((card.transform.invert(&z), evaluations))

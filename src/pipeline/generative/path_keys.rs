@@ -292,6 +292,22 @@ impl Default for ScoreKeys {
 }
 
 impl ScoreKeys {
+    /// Looks whether every key has an effect.
+    pub(super) fn check(&self) -> Result<()> {
+        if self.times == Times::Importance {
+            return Err(Error::Invalid(
+                "score.times is uniform or logit_normal: errors weigh alike everywhere, so that importance would be uniform"
+                    .to_owned(),
+            ));
+        }
+        if self.objective != ScoreObjective::Sliced && self.projections != Self::default().projections {
+            return Err(Error::Invalid(
+                "score.projections belong to objective: sliced: leave them out".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
     pub(super) fn path(&self) -> Result<Path> {
         let Self {
             beta_min,

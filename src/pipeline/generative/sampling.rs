@@ -93,6 +93,12 @@ impl SamplingKeys {
         if steps == 0 {
             return wrong("maps are made in 1 step at least, not in 0".to_owned());
         }
+        let on_levels = matches!(solver, Solver::Ddpm | Solver::Ddim { .. });
+        if let Some(levels) = levels.filter(|levels| on_levels && steps > *levels) {
+            return wrong(format!(
+                "{name} takes no more steps than the diffusion has timesteps: {steps} are asked for, and there are {levels} levels"
+            ));
+        }
         let guidance = self.guidance.unwrap_or(0.0);
         if !guidance.is_finite() {
             return wrong(format!("guidance is a finite number, not {guidance}"));

@@ -213,6 +213,28 @@ fn describe(set: &MapSet, settings: &GenerativeSettings) -> Result<GenerativeCar
         )));
     }
     let (path, target) = config.path()?.unzip();
+    if let Some(before) = settings.from.as_ref().map(|before| &before.card) {
+        for (differs, what) in [
+            (
+                before.config.pixels != config.pixels,
+                "pixels, whose transform is taken over",
+            ),
+            (before.path != path, "the path from data to noise"),
+            (before.target != target, "what the network predicts"),
+        ] {
+            if differs {
+                return Err(Error::Invalid(format!(
+                    "the run to begin from was trained with other settings of {what}: say the same, or leave --config out"
+                )));
+            }
+        }
+    }
+    let data = TrainingData::of(set);
+    // What was held out of the same data stays unseen.
+    let kept_out = settings.from.as_ref().map(|before| &before.card);
+    let kept_out = kept_out
+        .filter(|before| before.data == data)
+        .and_then(|before| before.held_out);
     Ok(GenerativeCard {
         format: FORMAT,
         architecture: config.body(set.side(), names.len())?,
@@ -225,9 +247,9 @@ fn describe(set: &MapSet, settings: &GenerativeSettings) -> Result<GenerativeCar
         range: None,
         origin: set.origin().cloned(),
         unit: set.unit().map(str::to_owned),
-        held_out: held_out(set, settings.hold_out)?,
+        held_out: held_out(set, settings.hold_out)?.or(kept_out),
         seed: settings.seed,
-        data: TrainingData::of(set),
+        data,
         rounds: None,
         round_before: settings.from.as_ref().map(|before| before.card.data.clone()),
     })

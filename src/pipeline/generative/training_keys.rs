@@ -4,6 +4,8 @@ use armilla_models::matching::Augment;
 use armilla_models::train::{Optimiser, Plateau, Schedule, Trainer};
 use serde::Deserialize;
 
+use crate::{Error, Result};
+
 /// The keys of the section, with the other names that they go by.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -47,6 +49,28 @@ const EPOCHS: usize = 50;
 const WARMUP: usize = 5;
 
 impl TrainingKeys {
+    /// Looks whether nothing is said twice.
+    ///
+    /// # Errors
+    ///
+    /// Epochs together with steps.
+    pub(super) fn check(&self) -> Result<()> {
+        for (both, [epochs, steps]) in [
+            (self.epochs.is_some() && self.steps.is_some(), ["epochs", "steps"]),
+            (
+                self.warmup_epochs.is_some() && self.warmup_steps.is_some(),
+                ["warmup_epochs", "warmup_steps"],
+            ),
+        ] {
+            if both {
+                return Err(Error::Invalid(format!(
+                    "training: {epochs} and {steps} say the same in other units: leave one of them out"
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// What they say, over what a generative model is trained by otherwise.
     pub(super) fn trainer(&self) -> Trainer {
         let epochs = match (self.epochs, self.steps) {
