@@ -2,6 +2,7 @@
 
 mod calibration;
 mod chains;
+mod flows;
 mod maps;
 mod posteriors;
 
@@ -88,6 +89,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     posteriors::draw(&mut gallery, &example)?;
     chains::draw(&mut gallery, &example)?;
     calibration::draw(&mut gallery)?;
+    flows::draw(&mut gallery)?;
     std::fs::write(gallery.folder.join("README.md"), gallery.index)?;
     Ok(())
 }
