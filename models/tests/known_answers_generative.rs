@@ -190,7 +190,8 @@ fn densities<'a>(
 fn flow_matching(toy: Toy) {
     let case = Case::new(toy);
     let matching = Matching::default();
-    let network = matched(&case, &matching, &[128; 4], 8000);
+    let steps = if toy == Toy::Checkerboard { 20_000 } else { 8000 };
+    let network = matched(&case, &matching, &[128; 4], steps);
     let flow =
         NetworkPredictor::new(&network, &Cpu::default(), VECTOR, matching.path, matching.target).unwrap();
     let samples = generate(&flow, 5000, Solver::Heun, 50, 1).unwrap().values;
@@ -261,7 +262,7 @@ fn ffjord(toy: Toy) {
         batch_size: 256,
         warmup_steps: 20,
         ema_decay: 0.95,
-        ..trainer(150, 3e-4)
+        ..trainer(if toy == Toy::Checkerboard { 1000 } else { 150 }, 1e-3)
     };
     likelihood
         .train(
