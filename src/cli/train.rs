@@ -94,7 +94,7 @@ const CONFIGURATION: &str = "  network:
 /// One of a generative model.
 const GENERATIVE: &str = "  method: diffusion
   model: {from: SimpleUNet, base_channels: 32, channel_mults: [1, 2, 4], time_dim: 128}
-  diffusion: {timesteps: 1000, beta_start: 1.0e-4, beta_end: 0.02, schedule: linear, target: epsilon}
+  diffusion: {timesteps: 1000, beta_start: 1.0e-4, beta_end: 0.02, schedule: linear, target: v}
   sampling: {method: ddim, ddim_timesteps: 50}
   training: {epochs: 50, batch_size: 64, learning_rate: 5.0e-4, warmup_epochs: 5, early_stopping: 10}
 ";

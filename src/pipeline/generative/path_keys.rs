@@ -139,14 +139,15 @@ pub enum ScheduleName {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DiffusionTarget {
-    /// The noise.
-    #[default]
+    /// The noise, as in Ho et al. 2020, arXiv 2006.11239: where there is next to no signal its errors are multiplied by
+    /// 1/α, some 150 at the end of the usual chain, so that it takes far more epochs than the others.
     #[serde(alias = "eps", alias = "noise")]
     Epsilon,
     /// The data.
     #[serde(alias = "data", alias = "sample")]
     X0,
-    /// v of Salimans & Ho 2022, arXiv 2202.00512.
+    /// v of Salimans & Ho 2022, arXiv 2202.00512, whose errors count about the same at all levels.
+    #[default]
     #[serde(alias = "v_prediction")]
     V,
 }
