@@ -17,8 +17,7 @@ use crate::{
     nets::Conditioned,
     ode::Method,
     ops::conv::geometry::Extent,
-    train::{Batch, Examples, Learner, Session, Source, Trainer, Training},
-    weights::Weights,
+    train::{Batch, Examples, Loss, Session, Source, Trainer, Training},
 };
 
 /// More steps are mistakes.
@@ -122,15 +121,14 @@ impl Ffjord {
         let most = (JUDGED_NUMBERS / (numbers * judged.directions.count(numbers))).clamp(16, JUDGED);
         let picks: Vec<usize> = (0..judged.examples().min(most)).collect();
         let judged = judged.batch(&picks, &mut stream(session.seed, Purpose::Training, 1))?;
-        let mut flow = Flow {
+        let loss = Likelihood {
             settings: *self,
             directions: source.directions,
-            network,
-            device: device.clone(),
+            device,
             extent,
             judged,
         };
-        trainer.train(&mut flow, &source, session)
+        trainer.fit(network, loss, &source, session)
     }
 
     /// The trace that is taken.
@@ -205,7 +203,8 @@ struct Rows<'a> {
     examples: Examples<'a>,
     count: usize,
     numbers: usize,
-    condition_len: usize,
+    /// Parameters of an example, and numbers of a condition as the network takes it.
+    told: [usize; 2],
     trace: Trace,
     directions: Directions,
 }
@@ -218,19 +217,12 @@ impl<'a> Rows<'a> {
         condition_len: usize,
         trace: Trace,
     ) -> Result<Self> {
-        let (count, told) = examples.sizes(part, numbers)?;
-        // Where the network takes one more, it is the number for the null.
-        if told != condition_len && told + 1 != condition_len {
-            let what = format!(
-                "{part} examples have {told} parameters, and the network takes conditions of {condition_len}"
-            );
-            return Err(ModelError::shape("ffjord", what));
-        }
+        let (count, parameters) = examples.sizes_for(part, numbers, condition_len, false)?;
         Ok(Self {
             examples,
             count,
             numbers,
-            condition_len,
+            told: [parameters, condition_len],
             trace,
             directions: match trace {
                 Trace::Rademacher { probes } | Trace::Gaussian { probes } => Directions::Probes(probes),
@@ -248,13 +240,9 @@ impl Source for Rows<'_> {
     }
 
     fn batch(&self, picks: &[usize], stream: &mut Stream) -> Result<FlowBatch> {
-        let told = self.examples.parameters.len() / self.count;
-        let null = if told == 0 { 1.0 } else { 0.0 };
-        let mut conditions = Vec::with_capacity(picks.len() * self.condition_len);
+        let mut conditions = Vec::with_capacity(picks.len() * self.told[1]);
         for pick in picks {
-            let given = &self.examples.parameters[pick * told..(pick + 1) * told];
-            conditions.extend(given.iter().map(|c| *c as f32));
-            conditions.resize(conditions.len() + self.condition_len - told, null);
+            self.examples.tell(*pick, self.told, false, &mut conditions);
         }
         let probes = match self.directions {
             Directions::Axes => 0,
@@ -270,20 +258,20 @@ impl Source for Rows<'_> {
     }
 }
 
-/// A network with its loss, and what it is judged on.
-struct Flow<'a, D: Device, N> {
+/// The loss, and what a network is judged on.
+struct Likelihood<'a, D> {
     settings: Ffjord,
     directions: Directions,
-    network: &'a mut N,
-    device: D,
+    device: &'a D,
     extent: Extent,
     judged: FlowBatch,
 }
 
-impl<D: Device, N: Conditioned<D>> Flow<'_, D, N> {
+impl<D: Device> Likelihood<'_, D> {
     /// Lets a batch through in parts that fit the memory, each with the share of one number in the mean.
-    fn in_parts(
+    fn in_parts<N: Conditioned<D>>(
         &self,
+        network: &N,
         batch: &FlowBatch,
         [kinetic, jacobian]: [f64; 2],
         mut run: impl FnMut(&Augmented<'_, D, N>, Vec<f64>, f64) -> Result<()>,
@@ -299,8 +287,8 @@ impl<D: Device, N: Conditioned<D>> Flow<'_, D, N> {
         for first in (0..batch.rows).step_by(at_once) {
             let part = batch.part(first..batch.rows.min(first + at_once));
             let flow = Augmented::new(
-                &*self.network,
-                &self.device,
+                network,
+                self.device,
                 self.extent,
                 (part.rows, &part.conditions),
                 (self.directions, &part.probes),
@@ -320,18 +308,12 @@ impl<D: Device, N: Conditioned<D>> Flow<'_, D, N> {
     }
 }
 
-impl<D: Device, N: Conditioned<D>> Learner for Flow<'_, D, N> {
+impl<D: Device, N: Conditioned<D>> Loss<N> for Likelihood<'_, D> {
     type Batch = FlowBatch;
 
-    fn weights(&self) -> Weights {
-        self.network.weights()
-    }
+    const OBSERVED: bool = false;
 
-    fn load(&mut self, weights: &Weights) -> Result<()> {
-        self.network.load(weights)
-    }
-
-    fn loss_and_gradients(&mut self, batch: FlowBatch) -> Result<(f64, Vec<Vec<f32>>)> {
+    fn loss_and_gradients(&self, network: &N, batch: FlowBatch) -> Result<(f64, Vec<Vec<f32>>)> {
         let Ffjord {
             kinetic,
             jacobian,
@@ -340,7 +322,7 @@ impl<D: Device, N: Conditioned<D>> Learner for Flow<'_, D, N> {
         } = self.settings;
         let steps = self.steps(1, batch.offset);
         let mut all = Differentiated::default();
-        self.in_parts(&batch, [kinetic, jacobian], |flow, x, share| {
+        self.in_parts(network, &batch, [kinetic, jacobian], |flow, x, share| {
             let part = reverse::loss_and_gradient(flow, x, &steps, share, gradient)?;
             all.loss += part.loss;
             all.add_weights(&part.weights, 1.0);
@@ -350,10 +332,10 @@ impl<D: Device, N: Conditioned<D>> Learner for Flow<'_, D, N> {
     }
 
     /// Without regularisation.
-    fn validation_loss(&mut self) -> Result<f64> {
+    fn validation_loss(&self, network: &N) -> Result<f64> {
         let steps = self.steps(2, 0.5);
         let mut loss = 0.0;
-        self.in_parts(&self.judged, [0.0; 2], |flow, x, share| {
+        self.in_parts(network, &self.judged, [0.0; 2], |flow, x, share| {
             loss += reverse::loss(flow, x, &steps, share)?;
             Ok(())
         })?;

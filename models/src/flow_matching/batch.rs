@@ -5,7 +5,7 @@ use std::ops::Range;
 use armilla_samplers::rng::Stream;
 use dfdx::{
     tensor::{NoneTape, OwnedTape, Tensor},
-    tensor_ops::{Backward, MeanTo, ReshapeTo, TryMul, TrySub},
+    tensor_ops::{MeanTo, ReshapeTo, TryMul, TrySub},
 };
 use rand::{RngExt, seq::SliceRandom};
 use rand_distr::{Distribution, StandardNormal};
@@ -20,7 +20,8 @@ use crate::{
     path::{Time, TimeDistribution},
     train::{
         Batch, Source,
-        symmetry::{moved, symmetry},
+        symmetry::{symmetry, turn},
+        taped,
     },
     velocity::{VelocityBasis, VelocityNetwork},
 };
@@ -70,18 +71,15 @@ impl<'a> Drawing<'a> {
         let mut strata: Vec<usize> = (0..picks.len()).collect();
         strata.shuffle(stream);
         let mut batch = FlowBatch::default();
-        let fields = self.examples.read(picks, n)?;
-        for ((pick, field), stratum) in picks.iter().zip(fields.chunks_exact(n)).zip(strata) {
+        let mut fields = self.examples.read(picks, n)?;
+        for ((pick, field), stratum) in picks.iter().zip(fields.chunks_exact_mut(n)).zip(strata) {
             let p = (stratum as f64 + stream.random::<f64>()) / picks.len() as f64;
             let time = Time::from_log_snr(self.times.quantile(p));
-            let place = if self.augment {
-                symmetry(side, self.periodic, stream)
-            } else {
-                [0; 5]
-            };
-            for pixel in 0..n {
-                let x1: f32 = StandardNormal.sample(stream);
-                let (x, u) = time.mix(field[moved(pixel, side, place)], x1);
+            if self.augment {
+                turn(field, side, symmetry(side, self.periodic, stream));
+            }
+            for x0 in field {
+                let (x, u) = time.mix(*x0, StandardNormal.sample(stream));
                 batch.x.push(x);
                 batch.u.push(u);
             }
@@ -161,13 +159,10 @@ impl FlowBatch {
         let (u, scale) = (tensor(self.u.clone(), (rows, n))?, tensor(scale, (rows, n))?);
         let basis = network.basis_maps::<OwnedTape<f32, D>>(self.x.clone(), &self.times)?;
         let mixed = ops::mix(basis, c.traced())?.into_values();
-        let run = || -> std::result::Result<_, D::Err> {
+        let (loss, mut gradients) = taped(|| {
             let error = mixed.try_reshape_like(&(rows, n))?.try_sub(u)?.try_mul(scale)?;
-            let loss = error.try_square()?.try_mean::<dfdx::shapes::Rank0, _>()?;
-            let value = loss.as_vec()[0];
-            Ok((f64::from(value), loss.try_backward()?))
-        };
-        let (loss, mut gradients) = run().map_err(ModelError::device)?;
+            error.try_square()?.try_mean()
+        })?;
         let mut all = network.unet.gradients(&mut gradients)?;
         let dc = gradients.get(c.values()).as_vec();
         let dc = dc.into_iter().map(f64::from).collect();

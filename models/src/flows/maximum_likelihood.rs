@@ -3,10 +3,7 @@
 use std::ops::Range;
 
 use armilla_samplers::rng::{Purpose, Stream, stream};
-use dfdx::{
-    tensor::OwnedTape,
-    tensor_ops::{Backward, SumTo},
-};
+use dfdx::{tensor::OwnedTape, tensor_ops::SumTo};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
@@ -18,10 +15,10 @@ use crate::{
     ops::host,
     parameter::Module,
     train::{
-        Batch, Examples, Learner, Order, Session, Source, Trainer, Training,
-        symmetry::{moved, symmetry},
+        Batch, Examples, Loss, Order, Session, Source, Trainer, Training,
+        symmetry::{symmetry, turn},
+        taped,
     },
-    weights::Weights,
 };
 
 /// Streams under the seed: of the validation part, and of the batch that norms start from.
@@ -88,15 +85,7 @@ impl MaximumLikelihood {
             flow.start(source.batch(&picks, &mut stream(session.seed, Purpose::Training, START))?)?;
         }
         let seed = session.seed;
-        trainer.train(
-            &mut Fitting {
-                flow,
-                validation,
-                seed,
-            },
-            &source,
-            session,
-        )
+        trainer.fit(flow, Likelihood { validation, seed }, &source, session)
     }
 }
 
@@ -132,11 +121,7 @@ impl<D: Device> NormalizingFlow<D> {
             width: self.config().numbers() + 1,
         };
         let losses = host(vec![noise], &[], map, 1, [1; 3])?.into_values();
-        let run = || -> std::result::Result<_, D::Err> {
-            let loss = losses.try_sum::<dfdx::shapes::Rank0, _>()?;
-            Ok((f64::from(loss.as_vec()[0]), loss.try_backward()?))
-        };
-        let (loss, mut gradients) = run().map_err(ModelError::device)?;
+        let (loss, mut gradients) = taped(|| losses.try_sum())?;
         Ok((loss, self.gradients(&mut gradients)?))
     }
 }
@@ -185,23 +170,10 @@ impl<'a> Drawing<'a> {
         part: &str,
     ) -> Result<Self> {
         let (numbers, told) = (config.numbers(), config.cond_dim());
-        let (given, conditions) = (examples.fields.numbers(), examples.parameters.len());
-        let count = given / numbers;
-        if count * numbers != given || conditions != count * told {
-            let what = format!(
-                "{given} numbers of {part} examples with {conditions} of conditions, where an example has {numbers} and a condition {told}"
-            );
-            return Err(ModelError::shape("maximum likelihood", what));
-        }
-        if count == 0 {
-            return Err(ModelError::Invalid(format!(
-                "the {part} part is empty: simulate more examples"
-            )));
-        }
-        if let Some(value) = examples.parameters.iter().find(|v| !v.is_finite()) {
-            return Err(ModelError::Invalid(format!(
-                "a condition of the {part} part is {value}"
-            )));
+        let (count, given) = examples.sizes(part, numbers)?;
+        if given != told {
+            let what = format!("{part} examples have {given} parameters, and the flow takes {told}");
+            return Err(ModelError::shape("train", what));
         }
         if !(settings.dequantise >= 0.0 && settings.dequantise.is_finite()) {
             let what = format!("dequantise must not be negative, and is {}", settings.dequantise);
@@ -236,30 +208,17 @@ impl Source for Drawing<'_> {
     }
 
     fn batch(&self, picks: &[usize], stream: &mut Stream) -> Result<Rows> {
-        let mut x = self.examples.fields.read(picks, self.numbers)?;
+        let mut x = self.examples.read(picks, self.numbers)?;
         let mut condition = Vec::with_capacity(picks.len() * self.told);
         for (pick, x) in picks.iter().zip(x.chunks_exact_mut(self.numbers)) {
-            if let Some(value) = x.iter().find(|v| !v.is_finite()) {
-                return Err(ModelError::Invalid(format!(
-                    "example {pick} holds {value}: leave it out"
-                )));
-            }
             if let Some((side, periodic)) = self.symmetric {
-                let place = symmetry(side, periodic, stream);
-                for channel in x.chunks_exact_mut(side * side) {
-                    let there = channel.to_vec();
-                    channel
-                        .iter_mut()
-                        .enumerate()
-                        .for_each(|(p, to)| *to = there[moved(p, side, place)]);
-                }
+                turn(x, side, symmetry(side, periodic, stream));
             }
             if self.dequantise > 0.0 {
                 x.iter_mut()
                     .for_each(|x| *x += self.dequantise * (stream.random::<f32>() - 0.5));
             }
-            let told = &self.examples.parameters[pick * self.told..(pick + 1) * self.told];
-            condition.extend(told.iter().map(|c| *c as f32));
+            self.examples.tell(*pick, [self.told; 2], false, &mut condition);
         }
         Ok(Rows {
             x,
@@ -269,36 +228,27 @@ impl Source for Drawing<'_> {
     }
 }
 
-/// A flow with the part of the data that it is judged on.
-struct Fitting<'a, D: Device> {
-    flow: &'a mut NormalizingFlow<D>,
+/// The negative log density, with the part of the data that a flow is judged on.
+struct Likelihood<'a> {
     validation: Drawing<'a>,
     seed: u64,
 }
 
-impl<D: Device> Learner for Fitting<'_, D> {
+impl<D: Device> Loss<NormalizingFlow<D>> for Likelihood<'_> {
     type Batch = Rows;
 
-    fn weights(&self) -> Weights {
-        self.flow.weights()
+    fn loss_and_gradients(&self, flow: &NormalizingFlow<D>, batch: Rows) -> Result<(f64, Vec<Vec<f32>>)> {
+        flow.loss_and_gradients(batch)
     }
 
-    fn load(&mut self, weights: &Weights) -> Result<()> {
-        self.flow.load(weights)
-    }
-
-    fn loss_and_gradients(&mut self, batch: Rows) -> Result<(f64, Vec<Vec<f32>>)> {
-        self.flow.loss_and_gradients(batch)
-    }
-
-    fn validation_loss(&mut self) -> Result<f64> {
+    fn validation_loss(&self, flow: &NormalizingFlow<D>) -> Result<f64> {
         let picks: Vec<usize> = (0..self.validation.examples().min(MOST_VALIDATED)).collect();
         let mut stream = stream(self.seed, Purpose::Training, VALIDATION);
         let mut total = 0.0;
-        for picks in picks.chunks(self.flow.rows_at_once()) {
+        for picks in picks.chunks(flow.rows_at_once()) {
             let batch = self.validation.batch(picks, &mut stream)?;
             let condition = (!batch.condition.is_empty()).then_some(&batch.condition[..]);
-            total -= self.flow.log_density(&batch.x, condition)?.iter().sum::<f64>();
+            total -= flow.log_density(&batch.x, condition)?.iter().sum::<f64>();
         }
         Ok(total / picks.len() as f64)
     }

@@ -18,7 +18,7 @@ use crate::{
     predictor::network_time,
     train::{
         Batch, Examples, Fields, Source,
-        symmetry::{moved, symmetry},
+        symmetry::{symmetry, turn},
     },
 };
 
@@ -67,7 +67,9 @@ impl<'a> Drawing<'a> {
     ) -> Result<Self> {
         network.check_extent(extent)?;
         let numbers = network.channels() * extent.iter().product::<usize>();
-        let (fields, parameters) = examples.sizes(part, numbers)?;
+        let condition = network.condition_len();
+        let null = matching.unconditional > 0.0;
+        let (fields, parameters) = examples.sizes_for(part, numbers, condition, null)?;
         if let Some(noise) = noise
             && noise.numbers() != examples.fields.numbers()
         {
@@ -75,16 +77,6 @@ impl<'a> Drawing<'a> {
                 "{} numbers of noise for {} of {part} fields",
                 noise.numbers(),
                 examples.fields.numbers()
-            );
-            return Err(ModelError::shape("train", what));
-        }
-        let condition = network.condition_len();
-        let null = matching.unconditional > 0.0;
-        // The null's number may be there though it is not trained.
-        if !(condition == parameters + 1 || condition == parameters && !null) {
-            let what = format!(
-                "the network takes conditions of {condition} numbers, and {part} fields have {parameters} parameters{}",
-                if null { " and one number for the null" } else { "" }
             );
             return Err(ModelError::shape("train", what));
         }
@@ -147,12 +139,12 @@ impl<'a> Drawing<'a> {
             None => (0..rows * n).map(|_| StandardNormal.sample(stream)).collect(),
         };
         if self.augment != Augment::None {
-            let periodic = self.augment == Augment::Torus;
-            for row in 0..rows {
-                let place = symmetry(self.extent[1], periodic, stream);
-                self.turn(&mut x0[row * n..(row + 1) * n], place);
+            let (side, periodic) = (self.extent[1], self.augment == Augment::Torus);
+            for (x0, x1) in x0.chunks_exact_mut(n).zip(x1.chunks_exact_mut(n)) {
+                let place = symmetry(side, periodic, stream);
+                turn(x0, side, place);
                 if coupled {
-                    self.turn(&mut x1[row * n..(row + 1) * n], place);
+                    turn(x1, side, place);
                 }
             }
         }
@@ -181,31 +173,11 @@ impl<'a> Drawing<'a> {
             batch.weights.push(weight);
         }
         for pick in picks {
-            self.condition(*pick, stream, &mut batch.conditions);
+            let dropped = self.unconditional > 0.0 && stream.random::<f64>() < self.unconditional;
+            let sizes = [self.parameters, self.condition];
+            self.examples.tell(*pick, sizes, dropped, &mut batch.conditions);
         }
         Ok(batch)
-    }
-
-    /// The condition of a field, or at times the null.
-    fn condition(&self, pick: usize, stream: &mut Stream, conditions: &mut Vec<f32>) {
-        let given = &self.examples.parameters[pick * self.parameters..(pick + 1) * self.parameters];
-        let dropped = self.unconditional > 0.0 && stream.random::<f64>() < self.unconditional;
-        conditions.extend(given.iter().map(|c| if dropped { 0.0 } else { *c as f32 }));
-        if self.condition > self.parameters {
-            let null = dropped || self.parameters == 0;
-            conditions.push(f32::from(u8::from(null)));
-        }
-    }
-
-    /// Moves each channel of a field by one symmetry.
-    fn turn(&self, field: &mut [f32], place: [usize; 5]) {
-        let side = self.extent[1];
-        for channel in field.chunks_exact_mut(side * side) {
-            let before = channel.to_vec();
-            for (pixel, value) in channel.iter_mut().enumerate() {
-                *value = before[moved(pixel, side, place)];
-            }
-        }
     }
 }
 

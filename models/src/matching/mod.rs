@@ -41,9 +41,8 @@ pub use weighting::Weighting;
 
 use armilla_samplers::rng::{Purpose, stream};
 use dfdx::{
-    shapes::Rank0,
     tensor::{NoneTape, OwnedTape},
-    tensor_ops::{Backward, MeanTo, TryMul, TrySub},
+    tensor_ops::{MeanTo, TryMul, TrySub},
 };
 use serde::{Deserialize, Serialize};
 
@@ -54,8 +53,7 @@ use crate::{
     nets::Conditioned,
     ops::conv::geometry::Extent,
     path::{Path, Target},
-    train::{Batch, Examples, Fields, Learner, Session, Trainer, Training},
-    weights::Weights,
+    train::{Batch, Examples, Fields, Loss, Session, Trainer, Training, taped},
 };
 
 /// What is learnt, and how it is drawn; how long and how fast is said by a [`Trainer`].
@@ -163,17 +161,13 @@ impl Matching {
         self.check()?;
         let source = Drawing::new(self, network, extent, ("training", training.0), training.1)?;
         let judged = Drawing::new(self, network, extent, ("validation", validation.0), validation.1)?;
-        let mut matched = Matched {
-            network,
+        let loss = Matched {
             device,
             extent,
             validation: judged.judged(),
             seed: session.seed,
         };
-        matched.network.set_training(true);
-        let training = trainer.train(&mut matched, &source, session);
-        network.set_training(false);
-        training
+        trainer.fit(network, loss, &source, session)
     }
 
     pub(crate) fn check(&self) -> Result<()> {
@@ -204,9 +198,8 @@ impl Matching {
 /// Data that may be left in the noise, α/σ: a sampler that starts without them is off by as much. (And rounding.)
 const MOST_LEFT: f64 = 0.1001;
 
-/// A network with the part of the data that it is judged on.
-struct Matched<'a, D: Device, N> {
-    network: &'a mut N,
+/// The squared distance, with the part of the data that a network is judged on.
+struct Matched<'a, D> {
     device: &'a D,
     extent: Extent,
     validation: Drawing<'a>,
@@ -243,24 +236,12 @@ pub(crate) fn judged(drawing: &Drawing<'_>, seed: u64) -> impl Iterator<Item = R
     })
 }
 
-impl<D: Device, N: Conditioned<D>> Learner for Matched<'_, D, N> {
+impl<D: Device, N: Conditioned<D>> Loss<N> for Matched<'_, D> {
     type Batch = Noised;
 
-    fn weights(&self) -> Weights {
-        self.network.weights()
-    }
-
-    fn load(&mut self, weights: &Weights) -> Result<()> {
-        self.network.load(weights)
-    }
-
-    fn absorb(&mut self, weights: &mut Weights) {
-        self.network.absorb(weights);
-    }
-
-    fn loss_and_gradients(&mut self, batch: Noised) -> Result<(f64, Vec<Vec<f32>>)> {
+    fn loss_and_gradients(&self, network: &N, batch: Noised) -> Result<(f64, Vec<Vec<f32>>)> {
         let (device, path) = (self.device, self.validation.path());
-        let prediction = batch.predict::<D, OwnedTape<f32, D>, N>(self.network, device, self.extent, path)?;
+        let prediction = batch.predict::<D, OwnedTape<f32, D>, N>(network, device, self.extent, path)?;
         let (rows, channels, n) = (batch.rows(), prediction.channels(), batch.x.len() / batch.rows());
         let field = |values| Field::new(device, values, rows, channels, self.extent).map(Field::into_values);
         let wanted = field(batch.wanted)?;
@@ -272,35 +253,33 @@ impl<D: Device, N: Conditioned<D>> Learner for Matched<'_, D, N> {
                     .collect(),
             )?),
         };
-        let run = || -> std::result::Result<_, D::Err> {
+        let (loss, mut gradients) = taped(|| {
             let mut prediction = prediction.into_values();
             if let Some(roots) = roots {
                 prediction = prediction.try_mul(roots)?;
             }
-            let loss = prediction.try_sub(wanted)?.try_square()?.try_mean::<Rank0, _>()?;
-            let value = loss.as_vec()[0];
-            Ok((f64::from(value), loss.try_backward()?))
-        };
-        let (loss, mut gradients) = run().map_err(ModelError::device)?;
-        Ok((loss, self.network.gradients(&mut gradients)?))
+            prediction.try_sub(wanted)?.try_square()?.try_mean()
+        })?;
+        Ok((loss, network.gradients(&mut gradients)?))
     }
 
-    fn validation_loss(&mut self) -> Result<f64> {
-        self.network.set_training(false);
-        let loss = self.loss_of(judged(&self.validation, self.seed));
-        self.network.set_training(true);
-        loss
+    fn validation_loss(&self, network: &N) -> Result<f64> {
+        self.loss_of(network, judged(&self.validation, self.seed))
     }
 }
 
-impl<D: Device, N: Conditioned<D>> Matched<'_, D, N> {
+impl<D: Device> Matched<'_, D> {
     /// The mean loss over all numbers.
-    fn loss_of(&self, parts: impl Iterator<Item = Result<Noised>>) -> Result<f64> {
+    fn loss_of<N: Conditioned<D>>(
+        &self,
+        network: &N,
+        parts: impl Iterator<Item = Result<Noised>>,
+    ) -> Result<f64> {
         let (mut sum, mut numbers) = (0.0, 0);
         for part in parts {
             let part = part?;
             let path = self.validation.path();
-            let prediction = part.predict::<D, NoneTape, N>(self.network, self.device, self.extent, path)?;
+            let prediction = part.predict::<D, NoneTape, N>(network, self.device, self.extent, path)?;
             let n = part.x.len() / part.rows();
             let rows = prediction.to_vec();
             let rows = rows.chunks_exact(n).zip(part.wanted.chunks_exact(n));

@@ -29,9 +29,8 @@ mod probes;
 mod tests;
 
 use dfdx::{
-    shapes::Rank0,
     tensor::{NoneTape, OwnedTape, Tape},
-    tensor_ops::{Backward, MeanTo, TryAdd, TryMul},
+    tensor_ops::{MeanTo, TryAdd, TryMul},
 };
 use serde::{Deserialize, Serialize};
 
@@ -44,8 +43,7 @@ use crate::{
     ops::conv::geometry::Extent,
     path::{Path, Target},
     signal::Dual,
-    train::{Batch, Examples, Learner, Session, Trainer, Training},
-    weights::Weights,
+    train::{Batch, Examples, Loss, Session, Trainer, Training, taped},
 };
 use probes::{Probed, Probing};
 
@@ -121,15 +119,14 @@ impl ScoreMatching {
         let draw = |part, examples| Drawing::new(&self.matching, network, extent, (part, examples), None);
         let source = Probing::new(draw("training", training)?, self.estimator)?;
         let validation = Probing::new(draw("validation", validation)?.judged(), self.estimator)?;
-        let mut scored = Scored {
-            network,
+        let loss = Scored {
             device,
             extent,
             target: self.matching.target,
             validation,
             seed: session.seed,
         };
-        trainer.train(&mut scored, &source, session)
+        trainer.fit(network, loss, &source, session)
     }
 
     fn check<D: Device, N: Conditioned<D>>(&self, network: &mut N) -> Result<()> {
@@ -150,9 +147,8 @@ impl ScoreMatching {
     }
 }
 
-/// A network with the part of the data that it is judged on.
-struct Scored<'a, D: Device, N> {
-    network: &'a mut N,
+/// Length and divergence of a score, with the part of the data that a network is judged on.
+struct Scored<'a, D> {
     device: &'a D,
     extent: Extent,
     target: Target,
@@ -160,11 +156,15 @@ struct Scored<'a, D: Device, N> {
     seed: u64,
 }
 
-impl<D: Device, N: Conditioned<D>> Scored<'_, D, N> {
+impl<D: Device> Scored<'_, D> {
     /// The prediction, and its derivative along the directions.
-    fn predict<T: Tape<f32, D>>(&self, batch: &Probed) -> Result<(Field<D>, Field<D, T>)> {
+    fn predict<T: Tape<f32, D>, N: Conditioned<D>>(
+        &self,
+        network: &N,
+        batch: &Probed,
+    ) -> Result<(Field<D>, Field<D, T>)> {
         let (device, points) = (self.device, &batch.points);
-        let channels = self.network.channels();
+        let channels = network.channels();
         let field = |values: &[f32]| {
             let values = values.to_vec();
             Field::new(device, values, points.points.len(), channels, self.extent).map(|f| f.retaped::<T>())
@@ -172,8 +172,8 @@ impl<D: Device, N: Conditioned<D>> Scored<'_, D, N> {
         let x = Dual::new(field(&points.x)?, field(&batch.directions)?)?;
         let condition = points.condition(device)?;
         let condition = condition.map(|c| Dual::unmoved(c.retaped::<T>())).transpose()?;
-        let times = points.network_times(&*self.network, self.validation.drawing.path());
-        Ok(self.network.forward(x, &times, condition)?.into_parts())
+        let times = points.network_times(network, self.validation.drawing.path());
+        Ok(network.forward(x, &times, condition)?.into_parts())
     }
 
     /// What the square of each prediction counts, and its derivative.
@@ -196,8 +196,8 @@ impl<D: Device, N: Conditioned<D>> Scored<'_, D, N> {
         [squares, slopes]
     }
 
-    fn loss_of(&self, batch: &Probed) -> Result<f64> {
-        let (value, tangent) = self.predict::<NoneTape>(batch)?;
+    fn loss_of<N: Conditioned<D>>(&self, network: &N, batch: &Probed) -> Result<f64> {
+        let (value, tangent) = self.predict::<NoneTape, N>(network, batch)?;
         let [squares, slopes] = self.factors(batch);
         let (values, tangents) = (value.to_vec(), tangent.to_vec());
         let terms = values.iter().zip(&tangents).zip(squares.iter().zip(&slopes));
@@ -208,36 +208,25 @@ impl<D: Device, N: Conditioned<D>> Scored<'_, D, N> {
     }
 }
 
-impl<D: Device, N: Conditioned<D>> Learner for Scored<'_, D, N> {
+impl<D: Device, N: Conditioned<D>> Loss<N> for Scored<'_, D> {
     type Batch = Probed;
 
-    fn weights(&self) -> Weights {
-        self.network.weights()
-    }
-
-    fn load(&mut self, weights: &Weights) -> Result<()> {
-        self.network.load(weights)
-    }
-
-    fn loss_and_gradients(&mut self, batch: Probed) -> Result<(f64, Vec<Vec<f32>>)> {
-        let (value, tangent) = self.predict::<OwnedTape<f32, D>>(&batch)?;
+    fn loss_and_gradients(&self, network: &N, batch: Probed) -> Result<(f64, Vec<Vec<f32>>)> {
+        let (value, tangent) = self.predict::<OwnedTape<f32, D>, N>(network, &batch)?;
         let shape = (value.batch(), value.channels());
         let [squares, slopes] = self.factors(&batch);
         let field =
             |values| Field::new(self.device, values, shape.0, shape.1, self.extent).map(Field::into_values);
         let (squares, slopes) = (field(squares)?, field(slopes)?);
-        let run = || -> std::result::Result<_, D::Err> {
+        let (loss, mut gradients) = taped(|| {
             let divergence = tangent.into_values().try_mul(slopes)?;
             let length = value.traced().into_values().try_square()?.try_mul(squares)?;
-            let loss = divergence.try_add(length)?.try_mean::<Rank0, _>()?;
-            let value = loss.as_vec()[0];
-            Ok((f64::from(value), loss.try_backward()?))
-        };
-        let (loss, mut gradients) = run().map_err(ModelError::device)?;
-        Ok((loss, self.network.gradients(&mut gradients)?))
+            divergence.try_add(length)?.try_mean()
+        })?;
+        Ok((loss, network.gradients(&mut gradients)?))
     }
 
-    fn validation_loss(&mut self) -> Result<f64> {
+    fn validation_loss(&self, network: &N) -> Result<f64> {
         let Probing { drawing, .. } = &self.validation;
         let at_once = (AT_ONCE / (drawing.numbers() * self.validation.probes())).max(1);
         let (mut sum, mut rows) = (0.0, 0);
@@ -248,7 +237,7 @@ impl<D: Device, N: Conditioned<D>> Learner for Scored<'_, D, N> {
                 let count = part.rows();
                 // Directions of its own for each part: numbered by its first row.
                 let part = self.validation.along(part, self.seed, rows as u64);
-                sum += count as f64 * self.loss_of(&part)?;
+                sum += count as f64 * self.loss_of(network, &part)?;
                 rows += count;
             }
         }

@@ -4,6 +4,7 @@ use rand_distr::{Distribution, StandardNormal};
 
 use super::*;
 use crate::{
+    Module,
     matching::{Coupling, TimeSampling, Weighting},
     nets::{ConditionedMlp, ConditionedMlpConfig, SimpleUnet, SimpleUnetConfig},
     ops::Activation,
@@ -118,13 +119,13 @@ fn derivatives_teach_the_score_of_correlated_data() {
     }
 }
 
-/// A network and points to look at it with.
+/// A loss of `data`.
 fn scored<'a>(
     score: &ScoreMatching,
-    network: &'a mut ConditionedMlp<Cpu>,
+    network: &ConditionedMlp<Cpu>,
     data: &'a Vec<f32>,
     device: &'a Cpu,
-) -> Scored<'a, Cpu, ConditionedMlp<Cpu>> {
+) -> Scored<'a, Cpu> {
     let drawing = Drawing::new(
         &score.matching,
         network,
@@ -134,7 +135,6 @@ fn scored<'a>(
     )
     .unwrap();
     Scored {
-        network,
         device,
         extent: [1; 3],
         target: score.matching.target,
@@ -165,26 +165,26 @@ fn gradients_are_those_of_finite_differences() {
             },
         };
         let (mut network, device) = (mlp(2, 5), Cpu::default());
-        let mut scored = scored(&score, &mut network, &data, &device);
+        let scored = scored(&score, &network, &data, &device);
         let picks: Vec<usize> = (0..32).collect();
         let batch = scored
             .validation
             .batch(&picks, &mut stream(9, Purpose::Training, 0))
             .unwrap();
         assert_eq!(batch.rows(), 32);
-        let (loss, gradients) = scored.loss_and_gradients(batch.clone()).unwrap();
-        assert!((loss - scored.loss_of(&batch).unwrap()).abs() < 1e-5);
+        let (loss, gradients) = scored.loss_and_gradients(&network, batch.clone()).unwrap();
+        assert!((loss - scored.loss_of(&network, &batch).unwrap()).abs() < 1e-5);
         // In two parts as in one.
-        let [a, b] = [batch.part(0..12), batch.part(12..32)].map(|part| scored.loss_of(&part).unwrap());
+        let [a, b] = [0..12, 12..32].map(|rows| scored.loss_of(&network, &batch.part(rows)).unwrap());
         assert!(((12.0 * a + 20.0 * b) / 32.0 - loss).abs() < 1e-5);
-        let weights = scored.weights();
+        let weights = network.weights();
         let scale = gradients.iter().flatten().fold(0f32, |m, g| m.max(g.abs()));
         for (layer, gradient) in gradients.iter().enumerate() {
             let mut at = |step: f32| {
                 let mut moved = weights.clone();
                 moved.0[layer].values[0] += step;
-                scored.load(&moved).unwrap();
-                scored.loss_of(&batch).unwrap()
+                network.load(&moved).unwrap();
+                scored.loss_of(&network, &batch).unwrap()
             };
             let h = 1e-2;
             let found = (at(h) - at(-h)) / (2.0 * f64::from(h));
@@ -202,17 +202,17 @@ fn exact_is_the_mean_over_all_directions_and_the_trace_of_the_jacobian() {
     let data = pairs(64);
     let mut score = ScoreMatching::default();
     score.matching.target = Target::Score;
-    let (mut network, device) = (mlp(2, 8), Cpu::default());
+    let (network, device) = (mlp(2, 8), Cpu::default());
     let picks: Vec<usize> = (0..20).collect();
     score.estimator = Estimator::Exact;
-    let exact = scored(&score, &mut network, &data, &device);
+    let exact = scored(&score, &network, &data, &device);
     let points = exact
         .validation
         .drawing
         .draw(&picks, &mut stream(9, Purpose::Training, 0))
         .unwrap();
     let loss = exact
-        .loss_of(&exact.validation.along(points.clone(), 1, 0))
+        .loss_of(&network, &exact.validation.along(points.clone(), 1, 0))
         .unwrap();
     // By hand: ½ s² + ∂s₀/∂x₀ + ∂s₁/∂x₁, by central differences.
     let mut by_hand = 0.0;
@@ -222,7 +222,7 @@ fn exact_is_the_mean_over_all_directions_and_the_trace_of_the_jacobian() {
             .map(|x| f64::from(*x))
             .collect();
         let path = score.matching.path.clone();
-        let predictor = NetworkPredictor::new(&*exact.network, &device, [1; 3], path, Target::Score).unwrap();
+        let predictor = NetworkPredictor::new(&network, &device, [1; 3], path, Target::Score).unwrap();
         let s = |x: &[f64]| predictor.predict(x, p.t).unwrap();
         let h = 1e-2;
         let trace = [[1.0, 0.0], [0.0, 1.0]].iter().enumerate().map(|(i, e)| {
@@ -238,8 +238,9 @@ fn exact_is_the_mean_over_all_directions_and_the_trace_of_the_jacobian() {
     );
     // Signs: all four together have the outer product 1, and many draws come close.
     score.estimator = Estimator::Sliced { projections: 2000 };
-    let sliced = scored(&score, &mut network, &data, &device);
-    let mean = sliced.loss_of(&sliced.validation.along(points, 1, 0)).unwrap();
+    let sliced = scored(&score, &network, &data, &device);
+    let along = sliced.validation.along(points, 1, 0);
+    let mean = sliced.loss_of(&network, &along).unwrap();
     assert!((mean - loss).abs() < 5e-3, "{mean} {loss}");
 }
 

@@ -81,6 +81,49 @@ impl<'a> Examples<'a> {
         Ok((fields, each))
     }
 
+    /// As [`sizes`](Self::sizes), where a network takes conditions of `takes` numbers: the parameters, and one number for
+    /// the null, which may be there though it is not `needed`.
+    ///
+    /// # Errors
+    /// `Shape` where it takes others, too.
+    pub(crate) fn sizes_for(
+        &self,
+        part: &str,
+        numbers: usize,
+        takes: usize,
+        needed: bool,
+    ) -> Result<(usize, usize)> {
+        let (fields, each) = self.sizes(part, numbers)?;
+        if takes == each + 1 || takes == each && !needed {
+            return Ok((fields, each));
+        }
+        let what = format!(
+            "the network takes conditions of {takes} numbers, and {part} fields have {each} parameters{}",
+            if needed {
+                " and one number for the null"
+            } else {
+                ""
+            }
+        );
+        Err(ModelError::shape("train", what))
+    }
+
+    /// Adds the condition of example `pick`, of `each` parameters, to those of a network that takes `takes` numbers: the
+    /// null where there are none, or where they are left out.
+    pub(crate) fn tell(
+        &self,
+        pick: usize,
+        [each, takes]: [usize; 2],
+        left_out: bool,
+        conditions: &mut Vec<f32>,
+    ) {
+        let given = &self.parameters[pick * each..(pick + 1) * each];
+        conditions.extend(given.iter().map(|c| if left_out { 0.0 } else { *c as f32 }));
+        if takes > each {
+            conditions.push(f32::from(u8::from(left_out || each == 0)));
+        }
+    }
+
     /// The fields `picks`, of `numbers` numbers each, one after the other.
     ///
     /// # Errors

@@ -63,6 +63,7 @@
 pub mod adam;
 mod batches;
 mod examples;
+mod fit;
 mod learner;
 mod run;
 mod schedule;
@@ -76,6 +77,7 @@ pub use adam::Adam;
 pub(crate) use batches::Order;
 pub use batches::{Batch, Source};
 pub use examples::{Examples, Fields};
+pub(crate) use fit::{Loss, taped};
 pub use learner::Learner;
 pub use run::{Session, Training};
 pub(crate) use schedule::cosine_rate;

@@ -9,12 +9,18 @@ pub(crate) fn symmetry(side: usize, periodic: bool, stream: &mut Stream) -> [usi
     [2, 2, 2, shifts, shifts].map(|n| stream.random_range(0..n))
 }
 
+/// Moves each channel of a field of squares.
+pub(crate) fn turn(field: &mut [f32], side: usize, place: [usize; 5]) {
+    for channel in field.chunks_exact_mut(side * side) {
+        let before = channel.to_vec();
+        for (pixel, value) in channel.iter_mut().enumerate() {
+            *value = before[moved(pixel, side, place)];
+        }
+    }
+}
+
 /// Where the pixel of the moved field comes from.
-pub(crate) fn moved(
-    pixel: usize,
-    side: usize,
-    [transpose, mirror_y, mirror_x, shift_y, shift_x]: [usize; 5],
-) -> usize {
+fn moved(pixel: usize, side: usize, [transpose, mirror_y, mirror_x, shift_y, shift_x]: [usize; 5]) -> usize {
     let (mut y, mut x) = (pixel / side, pixel % side);
     if transpose == 1 {
         (y, x) = (x, y);

@@ -268,11 +268,17 @@ fn examples_that_do_not_fit_are_named() {
         result.err().unwrap().to_string()
     };
     let plain = MaximumLikelihood::default();
-    assert!(message(plain, &vec![0.0; 9], &[0.0]).contains("an example has 5"));
-    assert!(message(plain, &vec![0.0; 10], &[0.0; 3]).contains("a condition 1"));
+    assert!(message(plain, &vec![0.0; 9], &[0.0]).contains("training fields of 5 numbers"));
+    assert!(message(plain, &vec![0.0; 10], &[0.0; 4]).contains("2 parameters, and the flow takes 1"));
     assert!(message(plain, &Vec::new(), &[]).contains("empty"));
-    assert!(message(plain, &vec![f32::NAN; 10], &[0.0; 2]).contains("holds NaN"));
-    assert!(message(plain, &vec![0.0; 10], &[f64::NAN; 2]).contains("is NaN"));
+    let mut damaged = vec![0.0; 10];
+    damaged[7] = f32::NAN;
+    assert!(message(plain, &damaged, &[0.0; 2]).contains("number 2 of example 1 is NaN"));
+    let said = message(plain, &vec![0.0; 10], &[0.0, f64::NAN]);
+    assert!(
+        said.contains("parameter 0 of training example 1 is NaN"),
+        "{said}"
+    );
     let augment = MaximumLikelihood {
         augment: Augment::Torus,
         ..plain
