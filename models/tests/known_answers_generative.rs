@@ -347,7 +347,7 @@ fn latent_variances() -> Vec<f64> {
     let mut variances: Vec<f64> = (0..LATENT_LEN)
         .map(|i| {
             let [c, z, y, x] = frequencies(i).map(|k| k as f64);
-            4f64.powf(0.5 - c / 15.0) / (1.0 + (z * z + y * y + x * x) / 4.0)
+            4f64.powf(0.5 - c / 15.0) / (1.0 + (z * z + y * y + x * x) / 16.0)
         })
         .collect();
     let scale = 1.0 / mean(&variances);
@@ -447,7 +447,7 @@ fn known_answers_of_flow_matching_on_a_latent() {
     let device = Cpu::default();
     let config = LatentVelocityConfig {
         in_channels: LATENT[0],
-        base_channels: 32,
+        base_channels: 64,
         time_dim: 64,
         num_res_blocks: 2,
     };
@@ -459,10 +459,11 @@ fn known_answers_of_flow_matching_on_a_latent() {
         parameters: &[],
     });
     let settings = Trainer {
-        steps: 800,
+        steps: 2400,
         batch_size: 32,
         learning_rate: 2e-3,
-        validate_every: Some(500),
+        ema_decay: 0.995,
+        validate_every: Some(200),
         ..Trainer::default()
     };
     let extent = [LATENT[1], LATENT[2], LATENT[3]];

@@ -22,7 +22,7 @@ use crate::pipeline::{AnyRun, GenerateSettings};
     armilla generate --run runs/guided --params 0.3,0.8 --guidance 1 --out samples.h5\n\n\
     Samplers:\n  \
     euler, midpoint, heun, rk4   the probability flow in equal steps: of order 1, 2, 2 and 4\n  \
-    dopri5     the same within a tolerance, in as many steps as that takes\n  \
+    dopri5     the same within a tolerance, in as many steps as that takes, whatever --steps says\n  \
     ddpm       ancestral: noise is added at every step\n  \
     ddim       the implicit one; --eta from 0 (no noise) to 1 (as much as ddpm)\n  \
     edm        Heun's method in the noise level, with the steps of Karras et al.\n  \

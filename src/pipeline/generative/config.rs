@@ -220,6 +220,11 @@ impl GenerativeConfig {
 
     fn check(&self) -> Result<()> {
         self.path()?;
+        if self.rectified.is_some() && self.path()?.is_some_and(|(path, _)| path != Path::Linear) {
+            return Err(Error::Invalid(
+                "a rectified flow is straightened on the linear path: leave flow.path out for method rectified".to_owned(),
+            ));
+        }
         self.score.as_ref().map_or(Ok(()), ScoreKeys::check)?;
         self.ffjord.as_ref().map_or(Ok(()), FfjordKeys::check)?;
         if self.method.is_exact() && self.model != NetworkKeys::default() {
@@ -407,7 +412,7 @@ sampling:
         );
         let (path, target) = config.path().unwrap().unwrap();
         assert_eq!(path, Path::Chain(Chain::new(Schedule::default(), 1000).unwrap()));
-        assert_eq!(target, Target::Noise);
+        assert_eq!(target, Target::V);
         let sampling = config.sampling.settled(config.method, config.levels()).unwrap();
         assert_eq!(
             (sampling.solver.to_string().as_str(), sampling.steps),
@@ -517,6 +522,10 @@ sampling:
             (
                 "method: flow\nmodel: {from: MLP}\ntraining: {augment: torus}",
                 &["augment", "flow"],
+            ),
+            (
+                "method: rectified\nflow: {path: cosine}",
+                &["rectified", "linear path", "flow.path"],
             ),
             (
                 "method: rectified\nsampling: {guidance: 1}",
