@@ -219,8 +219,8 @@ impl GenerativeConfig {
     }
 
     fn check(&self) -> Result<()> {
-        self.path()?;
-        if self.rectified.is_some() && self.path()?.is_some_and(|(path, _)| path != Path::Linear) {
+        let path = self.path()?;
+        if self.rectified.is_some() && path.is_some_and(|(path, _)| path != Path::Linear) {
             return Err(Error::Invalid(
                 "a rectified flow is straightened on the linear path: leave flow.path out for method rectified".to_owned(),
             ));
