@@ -180,7 +180,7 @@ fn hold(name: &str, matching: &Matching, solver: Solver, steps: usize) {
     assert!(failures.is_empty(), "{name}: {failures:?}");
 }
 
-const TRAINING_STEPS: usize = 1500;
+const TRAINING_STEPS: usize = 2500;
 
 #[test]
 #[ignore = "trains for several minutes"]

@@ -224,7 +224,7 @@ fn chain(toy: Toy, schedule: Schedule) {
         target: Target::Noise,
         ..Matching::default()
     };
-    let network = matched(&case, &matching, &[128; 4], 8000);
+    let network = matched(&case, &matching, &[128; 4], 12_000);
     let predictor =
         NetworkPredictor::new(&network, &Cpu::default(), VECTOR, matching.path, matching.target).unwrap();
     for (name, solver, steps) in [
@@ -459,7 +459,7 @@ fn known_answers_of_flow_matching_on_a_latent() {
         parameters: &[],
     });
     let settings = Trainer {
-        steps: 2400,
+        steps: 3600,
         batch_size: 32,
         learning_rate: 2e-3,
         ema_decay: 0.995,

@@ -5,15 +5,18 @@ use dfdx::{
     tensor::{Cpu, SplitTape, Tape, ZerosTensor},
 };
 
-use super::{onto, plus, record, zeros};
+use super::{onto, record, zeros};
 use crate::{
     device::{values, values_mut},
     error::Result,
     field::Values,
-    ops::conv::{
-        Arithmetic,
-        cpu::{self, How},
-        geometry::Sizes,
+    ops::{
+        combine::cpu::plus,
+        conv::{
+            Arithmetic,
+            cpu::{self, How},
+            geometry::Sizes,
+        },
     },
     parameter::Parameter,
 };

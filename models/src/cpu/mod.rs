@@ -15,6 +15,7 @@ use crate::{
     ops::{
         Activation, Attention, Direction, HostMap, Over, Resample, activation,
         attention::{self, Heads},
+        combine::{self, cpu::plus},
         conv::{
             Arithmetic,
             geometry::{Extent, Sizes},
@@ -86,14 +87,6 @@ fn onto_both<S: Shape>(
 fn lists<'a>(fields: &'a [Values<Cpu>], weights: &'a [(Flat<Cpu>, bool)]) -> Vec<&'a [f32]> {
     let fields = fields.iter().map(values);
     fields.chain(weights.iter().map(|(w, _)| values(w))).collect()
-}
-
-fn plus(to: &mut [f32], from: &[f32]) {
-    use rayon::prelude::*;
-    const BLOCK: usize = 1 << 14;
-    to.par_chunks_mut(BLOCK)
-        .zip(from.par_chunks(BLOCK))
-        .for_each(|(to, from)| to.iter_mut().zip(from).for_each(|(a, b)| *a += b));
 }
 
 impl Device for Cpu {
@@ -262,13 +255,28 @@ impl Device for Cpu {
         let (a, tape) = a.split_tape();
         let (b, more) = b.split_tape();
         let mut y = zeros(a.device(), *a.shape())?;
-        plus(values_mut(&mut y), values(&a));
-        plus(values_mut(&mut y), values(&b));
+        combine::cpu::sum(values(&a), values(&b), values_mut(&mut y));
         // Gradients are looked up by name alone: the numbers need not be kept.
         let (a, b) = (a.ghost(), b.ghost());
         record(tape.merge(more), y, move |gradients, dy| {
             plus(gradients.get_or_alloc_mut(&a)?, dy);
             plus(gradients.get_or_alloc_mut(&b)?, dy);
+            Ok(())
+        })
+    }
+
+    fn concat<T: Tape<f32, Self>>(a: Values<Self, T>, b: Values<Self, T>) -> Result<Values<Self, T>> {
+        let (a, tape) = a.split_tape();
+        let (b, more) = b.split_tape();
+        let (batch, channels, positions) = *a.shape();
+        let all = channels + b.shape().1;
+        let [of_a, of_all] = [channels, all].map(|channels| channels * positions);
+        let mut y = zeros(a.device(), (batch, all, positions))?;
+        combine::cpu::concat(values(&a), values(&b), [of_a, of_all - of_a], values_mut(&mut y));
+        let (a, b) = (a.ghost(), b.ghost());
+        record(tape.merge(more), y, move |gradients, dy| {
+            combine::cpu::plus_part(gradients.get_or_alloc_mut(&a)?, dy, of_all, 0);
+            combine::cpu::plus_part(gradients.get_or_alloc_mut(&b)?, dy, of_all, of_a);
             Ok(())
         })
     }

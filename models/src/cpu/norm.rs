@@ -5,13 +5,14 @@ use dfdx::{
     tensor::{Cpu, SplitTape, Tape},
 };
 
-use super::{onto, onto_both, plus, record, zeros};
+use super::{onto, onto_both, record, zeros};
 use crate::{
     device::{values, values_mut},
     error::Result,
     field::Values,
     ops::{
         Activation, Over,
+        combine::cpu::plus,
         norm::{self, EPSILON, Norm},
     },
     parameter::Parameter,

@@ -103,6 +103,18 @@ pub(crate) fn with_words<R>(len: usize, work: impl FnOnce(&mut [u32]) -> R) -> R
     })
 }
 
+/// Words as the numbers that they are the bits of.
+pub(crate) fn numbers(words: &[u32]) -> &[f32] {
+    // SAFETY: as above.
+    unsafe { std::slice::from_raw_parts(words.as_ptr().cast::<f32>(), words.len()) }
+}
+
+/// The same, to be written.
+pub(crate) fn numbers_mut(words: &mut [u32]) -> &mut [f32] {
+    // SAFETY: as above.
+    unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast::<f32>(), words.len()) }
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

@@ -179,7 +179,9 @@ pub(super) fn generate_on(
         }
         parameters.check(theta, "the map to generate")?;
     }
-    let made = device.run(Job(model, thetas, count, sampling, seed))??;
+    let draw = || device.run(Job(model, thetas, count, sampling, seed));
+    // On a thread of the pool: kernels that ask it from outside wait for a switch of threads each time.
+    let made = rayon::join(draw, || ()).0??;
     match made.maps.iter().find(|pixel| !pixel.is_finite()) {
         None => Ok(made),
         Some(pixel) => {

@@ -131,9 +131,10 @@ fn run(
     if shifted::suits(&walk, &weights, fast) {
         return planes(1);
     }
-    let convolve = if fast {
-        winograd::convolve
-    } else if few::suits(sizes, weights.sources, weights.rows) {
+    if fast {
+        return winograd::convolve(walk, source, (&weights, how.keep), bias, to, write);
+    }
+    let convolve = if few::suits(sizes, weights.sources, weights.rows) {
         few::convolve
     } else {
         direct::convolve
@@ -343,6 +344,29 @@ mod tests {
                 "{:?}",
                 case.sizes
             );
+        }
+    }
+
+    #[test]
+    fn kept_tiles_change_no_bit() {
+        for (channels, outputs, side, kept) in [(16, 24, 12, true), (256, 256, 8, false)] {
+            let plane = Geometry::same([1, 3, 3], Padding::Zeros);
+            let case = Case::new(3, channels, outputs, [1, side, side], plane);
+            let packed = Packed::default();
+            let run = |keep| {
+                let mut y = vec![0.0; case.dy.len()];
+                let how = How {
+                    keep,
+                    ..How::default()
+                };
+                forward(&case.x, &case.weight, Some(&case.bias), &case.sizes, how, &mut y);
+                y
+            };
+            let once = run(None);
+            assert_eq!(once, run(Some(&packed)));
+            assert_eq!(once, run(Some(&packed)));
+            // Where there are many weights, they are made anew.
+            assert_eq!(packed.bytes() > 0, kept);
         }
     }
 

@@ -8,6 +8,7 @@ mod direct;
 mod few;
 mod gemm;
 pub mod geometry;
+mod lanes;
 mod packed;
 mod planes;
 mod shifted;

@@ -14,29 +14,37 @@ pub(crate) struct Packed(Arc<Mutex<Vec<Entry>>>);
 
 type Entry = (Key, Arc<Vec<u32>>);
 
-/// Channels to a number; rows and the distance between them, which tell the direction; first tap, step and number of taps
+/// For which kernel; rows and the distance between them, which tell the direction; first tap, step and number of taps
 /// of each axis, which tell the phase.
-type Key = (usize, [usize; 2], [[usize; 3]; 3]);
+type Key = (For, [usize; 2], [[usize; 3]; 3]);
+
+/// A kernel that wants weights in an order of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum For {
+    /// Planes of so many channels to a number.
+    Planes(usize),
+    /// Fast products of tiles.
+    Tiles,
+}
 
 impl Packed {
-    /// Calls `work` with the weights in (panels, terms, taps, `ROWS`), `channels` to a number; `keep` keeps them.
+    /// Calls `work` with `len` numbers that `pack` makes of the weights; `keep` keeps them.
     pub(super) fn with<R>(
         keep: Option<&Self>,
-        weights: &Weights<'_>,
-        walk: &Walk,
-        channels: usize,
+        kernel: For,
+        (weights, walk): (&Weights<'_>, &Walk),
+        len: usize,
+        pack: impl FnOnce(&mut [u32]),
         work: impl FnOnce(&[u32]) -> R,
     ) -> R {
-        let panels = weights.rows.div_ceil(ROWS);
-        let len = panels * weights.sources.div_ceil(channels) * walk.taps() * ROWS;
         let Some(Self(kept)) = keep else {
             return with_words(len, |words| {
-                weights.pack_words(walk, channels, words);
+                pack(words);
                 work(words)
             });
         };
         let key = (
-            channels,
+            kernel,
             [weights.rows, weights.row_step],
             walk.axes.map(|a| [a.first, a.every, a.taps]),
         );
@@ -49,7 +57,7 @@ impl Packed {
         let packed = found.unwrap_or_else(|| {
             // Nothing is locked meanwhile: this thread may lend a hand to another convolution.
             let mut words = vec![0; len];
-            weights.pack_words(walk, channels, &mut words);
+            pack(&mut words);
             let packed = Arc::new(words);
             let mut kept = list();
             if kept.iter().all(|(k, _)| *k != key) {

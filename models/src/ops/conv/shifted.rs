@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use super::{
     direct::Write,
-    packed::{Packed, ROWS},
+    packed::{For, Packed, ROWS},
     planes::{Planes, Tile, WIDTH},
     walk::Walk,
     weights::Weights,
@@ -110,32 +110,41 @@ pub(super) fn convolve(
         .min(tiles.len().div_ceil(TASKS).max(1));
     let blocks = tiles.len().div_ceil(block);
     let parts = TASKS.div_ceil(blocks.max(1)).clamp(1, panels);
-    Packed::with(keep, weights, &walk, channels, |packed| {
-        with_words(planes.len(weights.sources), |words| {
-            planes.fill(source, weights.sources, words);
-            let product = Product {
-                planes: &planes,
-                terms,
-                words,
-                distances: &distances,
-                weights: packed,
-                rows: weights.rows,
-                bias,
-                to,
-                write,
-            };
-            (0..blocks * parts).into_par_iter().for_each(|task| {
-                let (at, part) = (task / parts, task % parts);
-                let tiles = &tiles[at * block..((at + 1) * block).min(tiles.len())];
-                multiply(
-                    &product,
-                    channels,
-                    part * panels / parts..(part + 1) * panels / parts,
-                    tiles,
-                );
+    let len = panels * terms * walk.taps() * ROWS;
+    let pack = |words: &mut [u32]| weights.pack_words(&walk, channels, words);
+    Packed::with(
+        keep,
+        For::Planes(channels),
+        (weights, &walk),
+        len,
+        pack,
+        |packed| {
+            with_words(planes.len(weights.sources), |words| {
+                planes.fill(source, weights.sources, words);
+                let product = Product {
+                    planes: &planes,
+                    terms,
+                    words,
+                    distances: &distances,
+                    weights: packed,
+                    rows: weights.rows,
+                    bias,
+                    to,
+                    write,
+                };
+                (0..blocks * parts).into_par_iter().for_each(|task| {
+                    let (at, part) = (task / parts, task % parts);
+                    let tiles = &tiles[at * block..((at + 1) * block).min(tiles.len())];
+                    multiply(
+                        &product,
+                        channels,
+                        part * panels / parts..(part + 1) * panels / parts,
+                        tiles,
+                    );
+                });
             });
-        });
-    });
+        },
+    );
 }
 
 /// Multiplies some panels of rows with some tiles.

@@ -20,28 +20,11 @@ pub(super) fn transpose(rows: &[[f32; LANES]; LANES]) -> [[f32; LANES]; LANES] {
     columns
 }
 
-/// Every fourth number, from the first, the second, the third and the fourth on.
-#[inline(always)]
-pub(super) fn split_in_four(from: &[f32; 4 * LANES]) -> [[f32; LANES]; 4] {
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx") {
-        // SAFETY: as above.
-        return unsafe { avx::split_in_four(from) };
-    }
-    let mut parts = [[0.0; LANES]; 4];
-    for (t, four) in from.as_chunks::<4>().0.iter().enumerate() {
-        for (part, v) in parts.iter_mut().zip(four) {
-            part[t] = *v;
-        }
-    }
-    parts
-}
-
 #[cfg(target_arch = "x86_64")]
 mod avx {
     use std::arch::x86_64::*;
 
-    use super::LANES;
+    use super::{super::lanes::turn_fours, LANES};
 
     #[inline]
     #[target_feature(enable = "avx")]
@@ -60,49 +43,13 @@ mod avx {
         }
         let mut columns = [[0.0; LANES]; LANES];
         for half in 0..2 {
-            let four = transpose_fours([r[4 * half], r[4 * half + 1], r[4 * half + 2], r[4 * half + 3]]);
+            let four = turn_fours([r[4 * half], r[4 * half + 1], r[4 * half + 2], r[4 * half + 3]]);
             for (column, v) in columns[4 * half..].iter_mut().zip(four) {
                 // SAFETY: eight numbers of a column of eight.
                 unsafe { _mm256_storeu_ps(column.as_mut_ptr(), v) };
             }
         }
         columns
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx")]
-    pub(super) fn split_in_four(from: &[f32; 4 * LANES]) -> [[f32; LANES]; 4] {
-        let mut r = [_mm256_setzero_ps(); 4];
-        for (i, r) in r.iter_mut().enumerate() {
-            // SAFETY: four numbers from 4i and from 4i + 16 on, of 32.
-            let (low, high) = unsafe {
-                (
-                    _mm_loadu_ps(from.as_ptr().add(4 * i)),
-                    _mm_loadu_ps(from.as_ptr().add(4 * i + 16)),
-                )
-            };
-            *r = _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(low), high);
-        }
-        let mut parts = [[0.0; LANES]; 4];
-        for (part, v) in parts.iter_mut().zip(transpose_fours(r)) {
-            // SAFETY: eight numbers of a part of eight.
-            unsafe { _mm256_storeu_ps(part.as_mut_ptr(), v) };
-        }
-        parts
-    }
-
-    /// Transposes the lower and the upper halves, four by four.
-    #[inline]
-    #[target_feature(enable = "avx")]
-    fn transpose_fours(r: [__m256; 4]) -> [__m256; 4] {
-        let (a, b) = (_mm256_unpacklo_ps(r[0], r[1]), _mm256_unpackhi_ps(r[0], r[1]));
-        let (c, d) = (_mm256_unpacklo_ps(r[2], r[3]), _mm256_unpackhi_ps(r[2], r[3]));
-        [
-            _mm256_shuffle_ps::<0b01_00_01_00>(a, c),
-            _mm256_shuffle_ps::<0b11_10_11_10>(a, c),
-            _mm256_shuffle_ps::<0b01_00_01_00>(b, d),
-            _mm256_shuffle_ps::<0b11_10_11_10>(b, d),
-        ]
     }
 }
 
@@ -156,14 +103,9 @@ mod tests {
         let rows: [[f32; LANES]; LANES] =
             std::array::from_fn(|i| std::array::from_fn(|j| (10 * i + j) as f32));
         let columns = transpose(&rows);
-        let four: [f32; 4 * LANES] = std::array::from_fn(|i| i as f32);
-        let parts = split_in_four(&four);
         for i in 0..LANES {
             for j in 0..LANES {
                 assert_eq!(columns[i][j], rows[j][i]);
-            }
-            for (p, part) in parts.iter().enumerate() {
-                assert_eq!(part[i], (4 * i + p) as f32);
             }
         }
         let from: Vec<f32> = (0..60).map(|i| i as f32).collect();

@@ -5,17 +5,19 @@ use std::ops::Range;
 use super::{
     Tiling,
     multiply::multiply,
-    transform::{self, FREQUENCIES, Four, LANES, OUT, SIDE, Six},
+    transform::{self, FREQUENCIES, Four, LANES, Lanes, OUT, SIDE, Six},
 };
 use crate::ops::{
     conv::{
         direct::Write,
         gemm::{COLUMNS, ROWS},
-        shuffle::split_in_four,
     },
     shared::Parts,
     simd::dispatch_narrow,
 };
+
+/// Lines of tiles that are transformed at a time: so many that their tiles fill whole registers.
+const LINES: usize = LANES;
 
 /// Some lines of tiles.
 pub(super) struct Block<'a> {
@@ -57,15 +59,15 @@ impl Block<'_> {
     fn place(&self, inner: usize, tile: usize) -> usize {
         (tile / COLUMNS * self.tiling.inner() + inner) * COLUMNS + tile % COLUMNS
     }
-    /// Numbers of a line of one phase: one tile more than there are, in whole registers.
-    fn phase(&self) -> usize {
-        self.across().next_multiple_of(LANES) + LANES
+    /// Numbers from one line of half transformed inputs to the next: what its tiles meet, in whole registers wherever
+    /// the line begins.
+    fn half(&self) -> usize {
+        (self.across() * OUT + 2).next_multiple_of(LANES) + LANES
     }
-    /// Working memory: products of some panels, or rows of the source by phases and a line.
+    /// Working memory: products of some panels, or half transformed inputs and a line of zeros.
     pub(super) fn work_len(&self, panels: usize) -> usize {
-        let rows = self.lines.len().min(self.tiling.tiles[0]) * OUT + 2;
-        let sources = (rows * OUT + OUT) * self.phase();
-        sources.max(FREQUENCIES * self.product_step(panels))
+        let halves = SIDE * LINES * self.half() + self.tiling.walk.axes[2].source;
+        halves.max(FREQUENCIES * self.product_step(panels))
     }
 }
 
@@ -99,170 +101,118 @@ fn transform_inputs_body<const FMA: bool>(
     inputs: Parts<'_, f32>,
     work: &mut [f32],
 ) {
+    let (halves, zeros) = work.split_at_mut(SIDE * LINES * block.half());
+    let zeros = &mut zeros[..block.tiling.walk.axes[2].source];
+    zeros.fill(0.0);
+    for term in terms {
+        for first in block.lines.clone().step_by(LINES) {
+            let lines = first..(first + LINES).min(block.lines.end);
+            for (n, line) in lines.clone().enumerate() {
+                transform_down::<FMA>(block, rows_met(block, term, line, zeros), n, halves);
+            }
+            transform_across::<FMA>(block, term, lines, halves, inputs);
+        }
+    }
+}
+
+/// The six rows that a line of tiles meets in a term: zeros beyond the edges.
+#[inline(always)]
+fn rows_met<'a>(block: &Block<'a>, term: usize, line: usize, zeros: &'a [f32]) -> [&'a [f32]; SIDE] {
     let tiling = block.tiling;
-    let axes = &tiling.walk.axes;
-    let (volume, plane) = (tiling.walk.source(), axes[1].source * axes[2].source);
-    let (line, rows) = work.split_at_mut(OUT * block.phase());
-    for i in terms {
-        let (tap, source) = ((i / tiling.sources) as isize, i % tiling.sources);
-        let mut at = block.lines.start;
-        while at < block.lines.end {
-            let [sample, depth, first] = tiling.place(at);
-            let count = (block.lines.end - at).min(tiling.tiles[0] - first);
-            let tile = (at - block.lines.start) * block.across();
-            let met = (depth * axes[0].step) as isize + axes[0].offset + tap * axes[0].slope;
-            match tiling.walk.inside(0, met) {
-                Some(met) => {
-                    let start = (sample * tiling.sources + source) * volume + met * plane;
-                    split_phases(
-                        block,
-                        &block.source[start..start + plane],
-                        first,
-                        count,
-                        line,
-                        rows,
-                    );
-                    for n in 0..count {
-                        let rows = &rows[n * OUT * OUT * block.phase()..];
-                        transform_line::<FMA>(block, rows, i, tile + n * block.across(), inputs);
-                    }
-                }
-                None => {
-                    for t in tile..tile + count * block.across() {
-                        for f in 0..FREQUENCIES {
-                            let start = f * block.input_step() + block.place(i, t);
-                            // SAFETY: this task alone has its terms.
-                            unsafe { put(inputs, start, &[0.0]) };
-                        }
-                    }
-                }
+    let (walk, axes) = (&tiling.walk, &tiling.walk.axes);
+    let (volume, width) = (walk.source(), axes[2].source);
+    let (tap, source) = ((term / tiling.sources) as isize, term % tiling.sources);
+    let [sample, depth, down] = tiling.place(line);
+    let met = (depth * axes[0].step) as isize + axes[0].offset + tap * axes[0].slope;
+    let mut rows = [zeros; SIDE];
+    if let Some(d) = walk.inside(0, met) {
+        let start = (sample * tiling.sources + source) * volume + d * axes[1].source * width;
+        for (r, row) in rows.iter_mut().enumerate() {
+            if let Some(h) = walk.inside(1, (down * OUT + r) as isize + tiling.begin[0]) {
+                *row = &block.source[start + h * width..][..width];
             }
-            at += count;
+        }
+    }
+    rows
+}
+
+/// Transforms the columns of a line of tiles, the `n`th of `halves`: (SIDE, LINES, numbers met).
+#[inline(always)]
+fn transform_down<const FMA: bool>(block: &Block<'_>, rows: [&[f32]; SIDE], n: usize, halves: &mut [f32]) {
+    let (size, width) = (block.half(), rows[0].len());
+    let before = block.tiling.begin[1].unsigned_abs();
+    let whole = width - width % LANES;
+    for w in (0..width).step_by(LANES) {
+        let mut six = [Lanes::all(0.0); SIDE];
+        for i in 0..SIDE {
+            six[i] = match w < whole {
+                true => Lanes::load(&rows[i][w..]),
+                false => Lanes::load_some(&rows[i][w..]),
+            };
+        }
+        let six = transform::input_one_way::<FMA>(six);
+        for i in 0..SIDE {
+            six[i].store(&mut halves[(i * LINES + n) * size + before + w..]);
+        }
+    }
+    for half in halves.chunks_exact_mut(size).skip(n).step_by(LINES) {
+        // Beyond the edges lie zeros, or numbers of the other side. Some tiles meet more than any output does: that
+        // must only be finite.
+        for v in &mut half[before + width..] {
+            *v = 0.0;
+        }
+        for w in 0..before {
+            half[w] = if block.tiling.walk.wraps {
+                half[width + w]
+            } else {
+                0.0
+            };
+        }
+        if block.tiling.walk.wraps {
+            for w in 0..2 {
+                half[before + width + w] = half[before + w];
+            }
         }
     }
 }
 
-/// Copies the rows that `count` lines of tiles meet, with their edges, to (rows, OUT phases, tiles).
+/// Transforms the rows of some lines of tiles, half transformed, to where they belong in the block.
 #[inline(always)]
-fn split_phases(
+fn transform_across<const FMA: bool>(
     block: &Block<'_>,
-    plane: &[f32],
-    first: usize,
-    count: usize,
-    line: &mut [f32],
-    rows: &mut [f32],
-) {
-    let tiling = block.tiling;
-    let width = tiling.walk.axes[2].source;
-    let (size, before) = (block.phase(), tiling.begin[1].unsigned_abs());
-    let met = (first * OUT) as isize + tiling.begin[0];
-    // Beyond the edges lie zeros, or numbers that every row of a periodic field writes over. Some tiles meet more
-    // than any output does: that must only be finite.
-    line.fill(0.0);
-    for (r, phases) in rows
-        .chunks_exact_mut(OUT * size)
-        .take(count * OUT + 2)
-        .enumerate()
-    {
-        let Some(row) = tiling.walk.inside(1, met + r as isize) else {
-            phases.fill(0.0);
-            continue;
-        };
-        let from = &plane[row * width..(row + 1) * width];
-        copy(from, &mut line[before..]);
-        if tiling.walk.wraps {
-            for i in 0..before {
-                line[i] = from[width - before + i];
-            }
-            for i in 0..2 {
-                line[before + width + i] = from[i];
-            }
-        }
-        let whole = size - LANES;
-        for (g, from) in line[..OUT * whole]
-            .as_chunks::<{ OUT * LANES }>()
-            .0
-            .iter()
-            .enumerate()
-        {
-            for (p, part) in split_in_four(from).iter().enumerate() {
-                phases[p * size + g * LANES..][..LANES].copy_from_slice(part);
-            }
-        }
-        // The last tile ends two numbers into the next.
-        phases[whole] = line[OUT * whole];
-        phases[size + whole] = line[OUT * whole + 1];
-    }
-}
-
-/// Copies in whole registers: lines are too short for the library's copy to pay.
-#[inline(always)]
-fn copy(from: &[f32], to: &mut [f32]) {
-    let to = &mut to[..from.len()];
-    let ((from, from_rest), (to, to_rest)) = (from.as_chunks::<LANES>(), to.as_chunks_mut::<LANES>());
-    for (to, from) in to.iter_mut().zip(from) {
-        *to = *from;
-    }
-    if !from_rest.is_empty() {
-        to_rest.copy_from_slice(from_rest);
-    }
-}
-
-/// Transforms the tiles of a line, of which the first is `tile` in the block.
-#[inline(always)]
-fn transform_line<const FMA: bool>(
-    block: &Block<'_>,
-    rows: &[f32],
-    inner: usize,
-    tile: usize,
+    term: usize,
+    lines: Range<usize>,
+    halves: &[f32],
     inputs: Parts<'_, f32>,
 ) {
-    let size = block.phase();
-    for first in (0..block.across()).step_by(LANES) {
-        let rows = &rows[first..];
-        let mut six: Six = [[[0.0; LANES]; SIDE]; SIDE];
-        for i in 0..SIDE {
-            for j in 0..SIDE {
-                six[i][j].copy_from_slice(&rows[(i * OUT + j % OUT) * size + j / OUT..][..LANES]);
+    let (size, across) = (block.half(), block.across());
+    let first = (lines.start - block.lines.start) * across;
+    let (mut line, mut column) = (0, 0);
+    for tile in (0..lines.len() * across).step_by(LANES) {
+        let mut places = [0; LANES];
+        for place in &mut places {
+            *place = line * size + column * OUT;
+            // The last one as often as lanes are left.
+            if column + 1 < across {
+                column += 1;
+            } else if line + 1 < lines.len() {
+                (line, column) = (line + 1, 0);
             }
         }
-        let six = transform::input::<FMA>(&six);
-        let count = (block.across() - first).min(LANES);
-        let tile = tile + first;
-        // Usually all lanes, or half of them, fall into one column of tiles.
-        let mut t = 0;
-        while t < count {
-            let start = block.place(inner, tile + t);
-            let room = (COLUMNS - (tile + t) % COLUMNS).min(count - t);
-            let n = [LANES, LANES / 2, 1][usize::from(room < LANES) + usize::from(room < LANES / 2)];
-            for (f, lanes) in six.as_flattened().iter().enumerate() {
-                let start = start + f * block.input_step();
-                // SAFETY: this task alone has its terms, `inner` among them.
-                unsafe {
-                    match n {
-                        LANES => put(inputs, start, lanes),
-                        1 => put(inputs, start, &[lanes[t]]),
-                        _ => put(
-                            inputs,
-                            start,
-                            &[lanes[t], lanes[t + 1], lanes[t + 2], lanes[t + 3]],
-                        ),
-                    }
-                }
+        let next = places.map(|place| place + OUT);
+        let start = block.place(term, first + tile);
+        for i in 0..SIDE {
+            let half = &halves[i * LINES * size..][..LINES * size];
+            let [a, b, c, d] = Lanes::of_fours::<FMA>(half, &places);
+            let [e, f, ..] = Lanes::of_fours::<FMA>(half, &next);
+            let six = transform::input_one_way::<FMA>([a, b, c, d, e, f]);
+            for (j, lanes) in six.iter().enumerate() {
+                let start = start + (i * SIDE + j) * block.input_step();
+                // SAFETY: this task alone has its terms, `term` among them.
+                lanes.store(unsafe { inputs.part(start, LANES) });
             }
-            t += n;
         }
     }
-}
-
-/// Writes neighbouring tiles of a term.
-///
-/// # Safety
-/// Only one thread may hold the term that they belong to.
-#[inline(always)]
-unsafe fn put<const N: usize>(inputs: Parts<'_, f32>, start: usize, lanes: &[f32; N]) {
-    // SAFETY: by the caller's promise.
-    unsafe { inputs.part(start, N) }.copy_from_slice(lanes);
 }
 
 dispatch_narrow! {
@@ -282,23 +232,23 @@ fn transform_outputs_body<const FMA: bool>(block: &Block<'_>, panels: Range<usiz
 /// Transforms the products of one row back and writes its outputs.
 #[inline(always)]
 fn transform_row<const FMA: bool>(block: &Block<'_>, row: usize, products: &[f32], step: usize) {
-    let bias = block.bias.map_or(0.0, |bias| bias[row]);
+    let bias = Lanes::all(block.bias.map_or(0.0, |bias| bias[row]));
     for first in (0..block.tiles()).step_by(LANES) {
         let products = &products[first..];
-        let mut six: Six = [[[0.0; LANES]; SIDE]; SIDE];
+        let mut six: Six = [[Lanes::all(0.0); SIDE]; SIDE];
         for i in 0..SIDE {
             for j in 0..SIDE {
-                six[i][j].copy_from_slice(&products[(i * SIDE + j) * step..][..LANES]);
+                six[i][j] = Lanes::load(&products[(i * SIDE + j) * step..]);
             }
         }
         let four: Four = transform::output::<FMA>(&six);
         let mut lines = [[0.0; OUT * LANES]; OUT];
         for i in 0..OUT {
-            for t in 0..LANES {
-                for j in 0..OUT {
-                    lines[i][t * OUT + j] = four[i][j][t] + bias;
-                }
+            let mut fours = four[i];
+            for four in &mut fours {
+                *four = four.add::<FMA>(bias);
             }
+            Lanes::store_fours::<FMA>(fours, &mut lines[i]);
         }
         let end = block.tiles().min(first + LANES);
         let mut tile = first;
@@ -336,7 +286,17 @@ fn write_line(block: &Block<'_>, row: usize, line: usize, i: usize, across: usiz
     // SAFETY: of all threads, only this one has these lines of tiles.
     let to = unsafe { block.to.part(start, len) };
     match block.write {
-        Write::Over => copy(values, to),
+        Write::Over => {
+            // In whole registers: lines are too short for the library's copy to pay.
+            let ((from, from_rest), (to, to_rest)) =
+                (values.as_chunks::<LANES>(), to.as_chunks_mut::<LANES>());
+            for (to, from) in to.iter_mut().zip(from) {
+                *to = *from;
+            }
+            if !from_rest.is_empty() {
+                to_rest.copy_from_slice(from_rest);
+            }
+        }
         Write::Add => {
             for (to, v) in to.iter_mut().zip(values) {
                 *to += v;

@@ -216,11 +216,11 @@ fn transform_inputs_body<const FMA: bool>(
                 for t in 0..task.across() {
                     let corner = (n * OUT * task.row() + t * OUT) * LANES;
                     let field = &field[corner..];
-                    let mut six: Six = [[[0.0; LANES]; SIDE]; SIDE];
+                    let mut six: Six = [[Lanes::all(0.0); SIDE]; SIDE];
                     for i in 0..SIDE {
                         let row = &field[i * row_len..][..SIDE * LANES];
                         for j in 0..SIDE {
-                            six[i][j].copy_from_slice(&row[j * LANES..][..LANES]);
+                            six[i][j] = Lanes::load(&row[j * LANES..]);
                         }
                     }
                     let tile = (at - lines.start + n) * task.across() + t;
@@ -269,11 +269,11 @@ fn transform_outputs_body<const FMA: bool>(
                 beyond.fill(0.0);
             }
             for t in 0..task.across() {
-                let mut four: Four = [[[0.0; LANES]; OUT]; OUT];
+                let mut four: Four = [[Lanes::all(0.0); OUT]; OUT];
                 for i in 0..OUT {
                     let row = &field[i * row_len + t * OUT * LANES..][..OUT * LANES];
                     for j in 0..OUT {
-                        four[i][j].copy_from_slice(&row[j * LANES..][..LANES]);
+                        four[i][j] = Lanes::load(&row[j * LANES..]);
                     }
                 }
                 let tile = (line - lines.start) * task.across() + t;
@@ -291,7 +291,7 @@ fn transform_outputs_body<const FMA: bool>(
 #[inline(always)]
 fn spread(six: &Six, to: &mut [f32], frequency: usize) {
     for (f, lanes) in six.as_flattened().iter().enumerate() {
-        to[f * frequency..][..LANES].copy_from_slice(lanes);
+        lanes.store(&mut to[f * frequency..]);
     }
 }
 
@@ -317,20 +317,24 @@ fn finish_body<const FMA: bool>(sums: &Sums<'_>, tiling: &Tiling, output: usize,
             let (block, lane) = (first % CHANNELS / COLUMNS, first % COLUMNS);
             let tile = output / ROWS * (CHANNELS / COLUMNS) + block;
             let start = task * sums.task + (tile * ROWS + output % ROWS) * COLUMNS + lane;
-            let mut six: Six = [[[0.0; LANES]; SIDE]; SIDE];
+            let mut six: Six = [[Lanes::all(0.0); SIDE]; SIDE];
             for group in sums.all[start..].chunks(sums.group) {
                 for f in 0..FREQUENCIES {
-                    let sum: &mut Lanes = &mut six[f / SIDE][f % SIDE];
-                    for (sum, v) in sum.iter_mut().zip(&group[f * frequency..][..LANES]) {
-                        *sum += v;
-                    }
+                    let sum = &mut six[f / SIDE][f % SIDE];
+                    *sum = sum.add::<FMA>(Lanes::load(&group[f * frequency..]));
                 }
             }
-            let three = transform::kernel_gradient::<FMA>(&six);
+            let mut nine = [[0.0; LANES]; 9];
+            for (nine, three) in nine
+                .iter_mut()
+                .zip(transform::kernel_gradient::<FMA>(&six).as_flattened())
+            {
+                *nine = three.numbers();
+            }
             for (l, c) in (first..tiling.sources.min(first + LANES)).enumerate() {
-                let nine = &mut dw[(c * sums.taps + tap) * 9..][..9];
-                for (i, dw) in nine.iter_mut().enumerate() {
-                    *dw += three[i / 3][i % 3][l];
+                let dw = &mut dw[(c * sums.taps + tap) * 9..][..9];
+                for (dw, nine) in dw.iter_mut().zip(&nine) {
+                    *dw += nine[l];
                 }
             }
         }

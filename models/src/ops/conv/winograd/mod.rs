@@ -18,18 +18,19 @@ pub(super) use gradient::correlate;
 
 use self::{
     block::Block,
-    transform::{FREQUENCIES, LANES, OUT},
+    transform::{FREQUENCIES, LANES, Lanes, OUT},
 };
 use super::{
     direct::Write,
     gemm::{COLUMNS, ROWS},
     geometry::Sizes,
+    packed::{For, Packed},
     shuffle::lines_last,
     walk::Walk,
     weights::Weights,
 };
 use crate::ops::{
-    shared::{Parts, with_scratch},
+    shared::{Parts, numbers, numbers_mut, with_scratch},
     simd::dispatch_narrow,
 };
 
@@ -42,6 +43,8 @@ const PRODUCTS: usize = 32 * 1024;
 /// written to memory for so few.
 const FEW_TILES: usize = 128;
 const MANY_WEIGHTS: usize = 1 << 20;
+/// Transformed weights are kept, four times as many as there were, up to so many: more would be slower to read than to make.
+const KEPT: usize = 1 << 21;
 /// Transformed inputs of a sample that are held for all depths of a kernel, at most: 64 MB.
 const SAMPLE: usize = 1 << 24;
 /// Tasks to divide outputs into, at least.
@@ -146,16 +149,18 @@ impl Tiling {
 pub(super) fn convolve(
     walk: Walk,
     source: &[f32],
-    weights: Weights<'_>,
+    (weights, keep): (&Weights<'_>, Option<&Packed>),
     bias: Option<&[f32]>,
     to: Parts<'_, f32>,
     write: Write,
 ) {
     let tiling = Tiling::new(walk, weights.sources, weights.rows);
     if tiling.deep() {
-        return convolve_deep(&tiling, source, &weights, bias, to, write);
+        return convolve_deep(&tiling, source, (weights, keep), bias, to, write);
     }
-    let few = tiling.lines * tiling.tiles[1] <= FEW_TILES && tiling.panels() * tiling.panel() > MANY_WEIGHTS;
+    let few = keep.is_none()
+        && tiling.lines * tiling.tiles[1] <= FEW_TILES
+        && tiling.panels() * tiling.panel() > MANY_WEIGHTS;
     let lines = if few { tiling.lines } else { tiling.lines_at_once() };
     let block = |at: usize| Block {
         tiling: &tiling,
@@ -166,15 +171,9 @@ pub(super) fn convolve(
         write,
     };
     if few {
-        return convolve_few(&block(0), &weights);
+        return convolve_few(&block(0), weights);
     }
-    with_scratch(tiling.panels() * tiling.panel(), |transformed| {
-        transformed
-            .par_chunks_exact_mut(tiling.panel())
-            .enumerate()
-            .for_each(|(panel, to)| {
-                transform_weights(&tiling, &weights, panel, to);
-            });
+    with_weights(&tiling, (weights, keep), |transformed| {
         (0..tiling.lines.div_ceil(lines)).into_par_iter().for_each(|at| {
             let block = block(at);
             with_scratch(block.inputs_len(), |inputs| {
@@ -190,7 +189,7 @@ pub(super) fn convolve(
 fn convolve_deep(
     tiling: &Tiling,
     source: &[f32],
-    weights: &Weights<'_>,
+    weights: (&Weights<'_>, Option<&Packed>),
     bias: Option<&[f32]>,
     to: Parts<'_, f32>,
     write: Write,
@@ -209,11 +208,7 @@ fn convolve_deep(
         i * lines..(i + 1) * lines
     };
     let chunk = (tiling.panels() / TASKS).clamp(1, 4).max(tiling.panels().min(2));
-    with_scratch(tiling.panels() * tiling.panel(), |transformed| {
-        transformed
-            .par_chunks_exact_mut(tiling.panel())
-            .enumerate()
-            .for_each(|(panel, to)| transform_weights(tiling, weights, panel, to));
+    with_weights(tiling, weights, |transformed| {
         for i in 0..tiling.walk.batch {
             let from = block(&slices, sample(&slices, i));
             let to = block(tiling, sample(tiling, i));
@@ -231,6 +226,26 @@ fn convolve_deep(
                     });
             });
         }
+    });
+}
+
+/// Calls `work` with the panels of transformed weights; `keep` keeps them.
+fn with_weights(
+    tiling: &Tiling,
+    (weights, keep): (&Weights<'_>, Option<&Packed>),
+    work: impl FnOnce(&[f32]),
+) {
+    let transform = |words: &mut [u32]| {
+        numbers_mut(words)
+            .par_chunks_exact_mut(tiling.panel())
+            .enumerate()
+            .for_each(|(panel, to)| transform_weights(tiling, weights, panel, to));
+    };
+    let len = tiling.panels() * tiling.panel();
+    let which = (weights, &tiling.walk);
+    let keep = keep.filter(|_| len <= KEPT);
+    Packed::with(keep, For::Tiles, which, len, transform, |words| {
+        work(numbers(words))
     });
 }
 
@@ -302,15 +317,15 @@ fn transform_weights_body<const FMA: bool>(
                 LANES,
             );
             for (s, nine) in (start..).zip(&nines[..count]) {
-                let mut kernel = [[[0.0; LANES]; 3]; 3];
+                let mut kernel = [[Lanes::all(0.0); 3]; 3];
                 for i in 0..9 {
-                    kernel[i / 3][i % 3] = nine[if tiling.turned { 8 - i } else { i }];
+                    kernel[i / 3][i % 3] = Lanes::load(&nine[if tiling.turned { 8 - i } else { i }]);
                 }
                 let six = transform::kernel::<FMA>(&kernel);
                 let to = &mut to[(tap * tiling.sources + s) * ROWS..];
                 for (f, lanes) in six.as_flattened().iter().enumerate() {
                     // More lanes than rows: what comes next writes over those.
-                    to[f * tiling.weight_step()..][..LANES].copy_from_slice(lanes);
+                    lanes.store(&mut to[f * tiling.weight_step()..]);
                 }
             }
         }

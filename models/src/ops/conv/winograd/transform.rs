@@ -4,11 +4,8 @@
 //! transform works on `LANES` tiles or channels at once.
 //! Loops rather than closures throughout: those would not be compiled for the instructions that their caller is.
 
-pub(super) use crate::ops::conv::shuffle::LANES;
-use crate::ops::simd::multiply_add;
+pub(super) use crate::ops::conv::lanes::{LANES, Lanes};
 
-/// One number of each of `LANES` tiles.
-pub(super) type Lanes = [f32; LANES];
 /// Side of a tile of outputs.
 pub(super) const OUT: usize = 4;
 /// Side of a tile of inputs, and of a transformed tile.
@@ -29,46 +26,12 @@ const B: f32 = std::f32::consts::SQRT_2;
 const A2: f32 = A * A;
 const B2: f32 = B * B;
 
-#[inline(always)]
-fn add(a: Lanes, b: Lanes) -> Lanes {
-    let mut c = [0.0; LANES];
-    for l in 0..LANES {
-        c[l] = a[l] + b[l];
-    }
-    c
-}
-#[inline(always)]
-fn sub(a: Lanes, b: Lanes) -> Lanes {
-    let mut c = [0.0; LANES];
-    for l in 0..LANES {
-        c[l] = a[l] - b[l];
-    }
-    c
-}
-#[inline(always)]
-fn scale(factor: f32, a: Lanes) -> Lanes {
-    let mut c = [0.0; LANES];
-    for l in 0..LANES {
-        c[l] = factor * a[l];
-    }
-    c
-}
-/// factor · a + b
-#[inline(always)]
-fn scale_add<const FMA: bool>(factor: f32, a: Lanes, b: Lanes) -> Lanes {
-    let mut c = [0.0; LANES];
-    for l in 0..LANES {
-        c[l] = multiply_add::<FMA>(factor, a[l], b[l]);
-    }
-    c
-}
-
 /// Applies a transform to the columns, then to the rows.
 macro_rules! both_ways {
     ($one_way:ident, $tile:expr, $from:expr, $to:expr) => {{
-        let mut half = [[[0.0; LANES]; $from]; $to];
+        let mut half = [[Lanes::all(0.0); $from]; $to];
         for j in 0..$from {
-            let mut column = [[0.0; LANES]; $from];
+            let mut column = [Lanes::all(0.0); $from];
             for i in 0..$from {
                 column[i] = $tile[i][j];
             }
@@ -77,7 +40,7 @@ macro_rules! both_ways {
                 half[i][j] = column[i];
             }
         }
-        let mut whole = [[[0.0; LANES]; $to]; $to];
+        let mut whole = [[Lanes::all(0.0); $to]; $to];
         for i in 0..$to {
             whole[i] = $one_way::<FMA>(half[i]);
         }
@@ -91,23 +54,18 @@ pub(super) fn input<const FMA: bool>(tile: &Six) -> Six {
     both_ways!(input_one_way, tile, SIDE, SIDE)
 }
 
+/// The same of a column or a row.
 #[inline(always)]
-fn input_one_way<const FMA: bool>(x: [Lanes; SIDE]) -> [Lanes; SIDE] {
-    let (even_a, odd_a) = (
-        scale_add::<FMA>(-B2, x[2], x[4]),
-        scale_add::<FMA>(-B2, x[1], x[3]),
-    );
-    let (even_b, odd_b) = (
-        scale_add::<FMA>(-A2, x[2], x[4]),
-        scale_add::<FMA>(-A2, x[1], x[3]),
-    );
+pub(super) fn input_one_way<const FMA: bool>(x: [Lanes; SIDE]) -> [Lanes; SIDE] {
+    let (even_a, odd_a) = (x[2].scale_add::<FMA>(-B2, x[4]), x[1].scale_add::<FMA>(-B2, x[3]));
+    let (even_b, odd_b) = (x[2].scale_add::<FMA>(-A2, x[4]), x[1].scale_add::<FMA>(-A2, x[3]));
     [
-        scale_add::<FMA>(A2 * B2, x[0], scale_add::<FMA>(-(A2 + B2), x[2], x[4])),
-        scale_add::<FMA>(A, odd_a, even_a),
-        scale_add::<FMA>(-A, odd_a, even_a),
-        scale_add::<FMA>(B, odd_b, even_b),
-        scale_add::<FMA>(-B, odd_b, even_b),
-        scale_add::<FMA>(A2 * B2, x[1], scale_add::<FMA>(-(A2 + B2), x[3], x[5])),
+        x[0].scale_add::<FMA>(A2 * B2, x[2].scale_add::<FMA>(-(A2 + B2), x[4])),
+        odd_a.scale_add::<FMA>(A, even_a),
+        odd_a.scale_add::<FMA>(-A, even_a),
+        odd_b.scale_add::<FMA>(B, even_b),
+        odd_b.scale_add::<FMA>(-B, even_b),
+        x[1].scale_add::<FMA>(A2 * B2, x[3].scale_add::<FMA>(-(A2 + B2), x[5])),
     ]
 }
 
@@ -119,13 +77,13 @@ pub(super) fn output<const FMA: bool>(products: &Six) -> Four {
 
 #[inline(always)]
 fn output_one_way<const FMA: bool>(m: [Lanes; SIDE]) -> [Lanes; OUT] {
-    let (even_a, odd_a) = (add(m[1], m[2]), sub(m[1], m[2]));
-    let (even_b, odd_b) = (add(m[3], m[4]), sub(m[3], m[4]));
+    let (even_a, odd_a) = (m[1].add::<FMA>(m[2]), m[1].sub::<FMA>(m[2]));
+    let (even_b, odd_b) = (m[3].add::<FMA>(m[4]), m[3].sub::<FMA>(m[4]));
     [
-        add(m[0], add(even_a, even_b)),
-        scale_add::<FMA>(A, odd_a, scale(B, odd_b)),
-        scale_add::<FMA>(A2, even_a, scale(B2, even_b)),
-        scale_add::<FMA>(A * A2, odd_a, scale_add::<FMA>(B * B2, odd_b, m[5])),
+        m[0].add::<FMA>(even_a.add::<FMA>(even_b)),
+        odd_a.scale_add::<FMA>(A, odd_b.scale::<FMA>(B)),
+        even_a.scale_add::<FMA>(A2, even_b.scale::<FMA>(B2)),
+        odd_a.scale_add::<FMA>(A * A2, odd_b.scale_add::<FMA>(B * B2, m[5])),
     ]
 }
 
@@ -137,14 +95,14 @@ pub(super) fn output_gradient<const FMA: bool>(tile: &Four) -> Six {
 
 #[inline(always)]
 fn output_gradient_one_way<const FMA: bool>(y: [Lanes; OUT]) -> [Lanes; SIDE] {
-    let (even_a, odd_a) = (scale_add::<FMA>(A2, y[2], y[0]), scale_add::<FMA>(A2, y[3], y[1]));
-    let (even_b, odd_b) = (scale_add::<FMA>(B2, y[2], y[0]), scale_add::<FMA>(B2, y[3], y[1]));
+    let (even_a, odd_a) = (y[2].scale_add::<FMA>(A2, y[0]), y[3].scale_add::<FMA>(A2, y[1]));
+    let (even_b, odd_b) = (y[2].scale_add::<FMA>(B2, y[0]), y[3].scale_add::<FMA>(B2, y[1]));
     [
         y[0],
-        scale_add::<FMA>(A, odd_a, even_a),
-        scale_add::<FMA>(-A, odd_a, even_a),
-        scale_add::<FMA>(B, odd_b, even_b),
-        scale_add::<FMA>(-B, odd_b, even_b),
+        odd_a.scale_add::<FMA>(A, even_a),
+        odd_a.scale_add::<FMA>(-A, even_a),
+        odd_b.scale_add::<FMA>(B, even_b),
+        odd_b.scale_add::<FMA>(-B, even_b),
         y[3],
     ]
 }
@@ -163,19 +121,19 @@ pub(super) fn kernel<const FMA: bool>(kernel: &Three) -> Six {
 #[inline(always)]
 fn kernel_one_way<const FMA: bool>(g: [Lanes; 3]) -> [Lanes; SIDE] {
     let (even_a, odd_a) = (
-        scale(AT_A, scale_add::<FMA>(A2, g[2], g[0])),
-        scale(AT_A * A, g[1]),
+        g[2].scale_add::<FMA>(A2, g[0]).scale::<FMA>(AT_A),
+        g[1].scale::<FMA>(AT_A * A),
     );
     let (even_b, odd_b) = (
-        scale(AT_B, scale_add::<FMA>(B2, g[2], g[0])),
-        scale(AT_B * B, g[1]),
+        g[2].scale_add::<FMA>(B2, g[0]).scale::<FMA>(AT_B),
+        g[1].scale::<FMA>(AT_B * B),
     );
     [
-        scale(AT_ZERO, g[0]),
-        add(even_a, odd_a),
-        sub(even_a, odd_a),
-        add(even_b, odd_b),
-        sub(even_b, odd_b),
+        g[0].scale::<FMA>(AT_ZERO),
+        even_a.add::<FMA>(odd_a),
+        even_a.sub::<FMA>(odd_a),
+        even_b.add::<FMA>(odd_b),
+        even_b.sub::<FMA>(odd_b),
         g[2],
     ]
 }
@@ -188,12 +146,12 @@ pub(super) fn kernel_gradient<const FMA: bool>(gradient: &Six) -> Three {
 
 #[inline(always)]
 fn kernel_gradient_one_way<const FMA: bool>(w: [Lanes; SIDE]) -> [Lanes; 3] {
-    let (even_a, odd_a) = (add(w[1], w[2]), sub(w[1], w[2]));
-    let (even_b, odd_b) = (add(w[3], w[4]), sub(w[3], w[4]));
-    let even = scale_add::<FMA>(AT_A, even_a, scale(AT_B, even_b));
+    let (even_a, odd_a) = (w[1].add::<FMA>(w[2]), w[1].sub::<FMA>(w[2]));
+    let (even_b, odd_b) = (w[3].add::<FMA>(w[4]), w[3].sub::<FMA>(w[4]));
+    let even = even_a.scale_add::<FMA>(AT_A, even_b.scale::<FMA>(AT_B));
     [
-        scale_add::<FMA>(AT_ZERO, w[0], even),
-        scale_add::<FMA>(AT_A * A, odd_a, scale(AT_B * B, odd_b)),
-        scale_add::<FMA>(AT_A * A2, even_a, scale_add::<FMA>(AT_B * B2, even_b, w[5])),
+        w[0].scale_add::<FMA>(AT_ZERO, even),
+        odd_a.scale_add::<FMA>(AT_A * A, odd_b.scale::<FMA>(AT_B * B)),
+        even_a.scale_add::<FMA>(AT_A * A2, even_b.scale_add::<FMA>(AT_B * B2, w[5])),
     ]
 }

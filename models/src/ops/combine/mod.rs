@@ -1,5 +1,7 @@
 //! Add fields, shift their channels, and lay channels side by side.
 
+pub(crate) mod cpu;
+
 use dfdx::{
     shapes::{Axis, Dtype, HasShape},
     tensor::Tape,
