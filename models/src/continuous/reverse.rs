@@ -47,21 +47,6 @@ impl Steps {
         self.edges.windows(2).map(|w| [w[0], w[1]])
     }
 
-    /// The velocities at the stages of the step from `from` to `to`, where `x` is before it.
-    fn stages(
-        &self,
-        x: &[f64],
-        [from, to]: [f64; 2],
-        mut velocity: impl FnMut(&[f64], f64) -> Result<Vec<f64>>,
-    ) -> Result<Vec<Vec<f64>>> {
-        let mut k: Vec<Vec<f64>> = Vec::with_capacity(self.tableau.b.len());
-        for (i, a) in self.tableau.a.iter().enumerate() {
-            let point = Tableau::combine(x, to - from, a, &k);
-            k.push(velocity(&point, self.tableau.time(i, from, to))?);
-        }
-        Ok(k)
-    }
-
     /// Whether anything depends on stage `i`: not so for one that only estimates an error.
     fn uses(&self, i: usize) -> bool {
         let Tableau { a, b, .. } = self.tableau;
@@ -103,7 +88,7 @@ pub(super) fn loss<D: Device, N: Conditioned<D>>(
     let mut integral = 0.0;
     for span in steps.spans() {
         let mut rates = Vec::with_capacity(steps.tableau.b.len());
-        let k = steps.stages(&x, span, |x, t| {
+        let k = steps.tableau.stages(&x, span, None, |x, t| {
             let (velocity, rate) = flow.rate(x, t)?;
             rates.push(rate);
             Ok(velocity)
@@ -126,7 +111,7 @@ pub(super) fn loss_and_gradient<D: Device, N: Conditioned<D>>(
     let mut kept = vec![x];
     for span in steps.spans() {
         let x = &kept[kept.len() - 1];
-        let k = steps.stages(x, span, |x, t| flow.velocity(x, t))?;
+        let k = steps.tableau.stages(x, span, None, |x, t| flow.velocity(x, t))?;
         let next = Tableau::combine(x, span[1] - span[0], steps.tableau.b, &k);
         match gradient {
             Gradient::Discrete => kept.push(next),

@@ -505,8 +505,8 @@ fn examples(fields: &dyn Fields) -> Examples<'_> {
     }
 }
 
-/// Trains on 4,000 numbers of a Gaussian; the mean of what the density of others differs by.
-fn trained_on_a_gaussian(n: usize, settings: Ffjord) -> f64 {
+/// Trains on 4,000 numbers of a Gaussian; the mean of what the density of others differs by, before and after.
+fn trained_on_a_gaussian(n: usize, settings: Ffjord) -> [f64; 2] {
     const EXAMPLES: usize = 4000;
     let draw = |seed: u64| -> Vec<f32> {
         let mut stream = stream(seed, Purpose::Simulation, 0);
@@ -519,6 +519,20 @@ fn trained_on_a_gaussian(n: usize, settings: Ffjord) -> f64 {
     };
     let (training, fresh) = (draw(1), draw(2));
     let mut network = network(n, 0, &[16], 1.0);
+    let off = |network: &ConditionedMlp<Cpu>| {
+        let flow =
+            NetworkPredictor::new(network, &Cpu::default(), [1; 3], Path::Linear, Target::Velocity).unwrap();
+        let x: Vec<f64> = fresh.iter().map(|x| f64::from(*x)).collect();
+        let found = log_density(&flow, &x, Trace::Exact, Method::Rk4, 8, 0).unwrap();
+        let expected = x.chunks_exact(n).map(|x| {
+            let first = log_density::log_normal(&[x[0] - 0.5], 0.4);
+            let rest = x.get(1).map(|y| y - 0.3 + 1.5 * (x[0] - 0.5));
+            first + rest.map_or(0.0, |rest| log_density::log_normal(&[rest], 0.8))
+        });
+        let off = found.values.iter().zip(expected);
+        off.map(|(found, e)| found - e).sum::<f64>() / EXAMPLES as f64
+    };
+    let before = off(&network);
     let trainer = Trainer {
         steps: 200,
         batch_size: 128,
@@ -537,21 +551,8 @@ fn trained_on_a_gaussian(n: usize, settings: Ffjord) -> f64 {
     settings
         .train(&trainer, &mut network, &device, [1; 3], training, judged, session)
         .unwrap();
-    let flow = NetworkPredictor::new(&network, &device, [1; 3], Path::Linear, Target::Velocity).unwrap();
-    let x: Vec<f64> = fresh.iter().map(|x| f64::from(*x)).collect();
-    let found = log_density(&flow, &x, Trace::Exact, Method::Rk4, 8, 0).unwrap();
-    let expected = x.chunks_exact(n).map(|x| {
-        let first = log_density::log_normal(&[x[0] - 0.5], 0.4);
-        let rest = x.get(1).map(|y| y - 0.3 + 1.5 * (x[0] - 0.5));
-        first + rest.map_or(0.0, |rest| log_density::log_normal(&[rest], 0.8))
-    });
-    let off: f64 = found
-        .values
-        .iter()
-        .zip(expected)
-        .map(|(found, e)| found - e)
-        .sum();
-    off / EXAMPLES as f64
+    let after = off(&network);
+    [before, after]
 }
 
 #[test]
@@ -570,8 +571,9 @@ fn training_recovers_gaussians() {
         ..settings
     };
     for (n, settings) in [(1, adjoint), (2, settings), (2, probed)] {
-        let off = trained_on_a_gaussian(n, settings);
-        assert!(off.abs() < NAT, "{n} {settings:?}: {off}");
+        let [before, after] = trained_on_a_gaussian(n, settings);
+        assert!(before < -20.0 * NAT, "there was little to learn: {before}");
+        assert!(after.abs() < NAT, "{n} {settings:?}: {before} {after}");
     }
 }
 

@@ -196,9 +196,8 @@ impl<'a> Walk<'a> {
 
     /// The prediction as another target.
     pub(super) fn predict_as(&mut self, to: Target, x: &[f64], t: f64) -> Result<Vec<f64>> {
-        let [a, b] = self.at(t).conversion(self.target(), to);
         let mut values = self.predict(x, t)?;
-        values.iter_mut().zip(x).for_each(|(p, x)| *p = a * x + b * *p);
+        self.at(t).convert([self.target(), to], x, &mut values);
         Ok(values)
     }
 

@@ -24,16 +24,8 @@ pub(super) fn solve(
     let mut known = None;
     for i in 0..steps {
         let (from, to) = (at(i), at(i + 1));
-        let h = to - from;
-        let mut k = Vec::with_capacity(tableau.b.len());
-        for (stage, a) in tableau.a.iter().enumerate() {
-            let rate = match known.take() {
-                Some(rate) => rate,
-                None => field.at(tableau.time(stage, from, to), &Tableau::combine(&x, h, a, &k))?,
-            };
-            k.push(rate);
-        }
-        let end = Tableau::combine(&x, h, tableau.b, &k);
+        let k = tableau.stages(&x, [from, to], known.take(), |x, t| field.at(t, x))?;
+        let end = Tableau::combine(&x, to - from, tableau.b, &k);
         if asked.before(to) {
             let last = field.at(to, &end)?;
             asked.pass(&Interpolant {

@@ -1,5 +1,7 @@
 //! Keep the coefficients of explicit Runge–Kutta methods.
 
+use crate::error::Result;
+
 /// An explicit Runge–Kutta method: `k_i = f(t + c_i h, x + h Σ_j a_ij k_j)`, then `x + h Σ_i b_i k_i`.
 #[derive(Debug)]
 pub(crate) struct Tableau {
@@ -20,6 +22,23 @@ impl Tableau {
             sum.iter_mut().zip(k).for_each(|(s, k)| *s += weight * k);
         }
         sum
+    }
+
+    /// The rates at the stages of the step from `from` to `to`, where `x` is before it; `first` is the first, if it is known.
+    pub(crate) fn stages(
+        &self,
+        x: &[f64],
+        [from, to]: [f64; 2],
+        first: Option<Vec<f64>>,
+        mut rate: impl FnMut(&[f64], f64) -> Result<Vec<f64>>,
+    ) -> Result<Vec<Vec<f64>>> {
+        let mut k = Vec::with_capacity(self.b.len());
+        k.extend(first);
+        for (i, a) in self.a.iter().enumerate().skip(k.len()) {
+            let point = Self::combine(x, to - from, a, &k);
+            k.push(rate(&point, self.time(i, from, to))?);
+        }
+        Ok(k)
     }
 
     /// The time of stage `i` in a step from `from` to `to`, never past either.

@@ -208,6 +208,12 @@ impl Point {
         }
     }
 
+    /// Predictions of `from` at the numbers of `x` become those of `to`.
+    pub(crate) fn convert(&self, [from, to]: [Target; 2], x: &[f64], values: &mut [f64]) {
+        let [a, b] = self.conversion(from, to);
+        values.iter_mut().zip(x).for_each(|(p, x)| *p = a * x + b * *p);
+    }
+
     /// `[a, b]` with `to = a x_t + b from`: every target follows from every other.
     ///
     /// Not finite where the path does not tell: the noise from the data where σ = 0, for one.

@@ -37,9 +37,9 @@ pub trait Predictor {
     /// # Errors
     /// As [`predict`](Self::predict).
     fn predict_as(&self, to: Target, x: &[f64], t: f64) -> Result<Vec<f64>> {
-        let [a, b] = self.path().at(t).conversion(self.target(), to);
         let mut values = self.predict(x, t)?;
-        values.iter_mut().zip(x).for_each(|(p, x)| *p = a * x + b * *p);
+        let point = self.path().at(t);
+        point.convert([self.target(), to], x, &mut values);
         Ok(values)
     }
 

@@ -1,7 +1,7 @@
 //! Build a generative model of any method on a device, and draw from it.
 
 use armilla_models::flows::NormalizingFlow;
-use armilla_models::generate::{Solver, generate_rows};
+use armilla_models::generate::generate_rows;
 use armilla_models::likelihoods::NoiseKey;
 use armilla_models::nets::Network;
 use armilla_models::ops::conv::geometry::Extent;
@@ -22,7 +22,8 @@ pub struct Generated {
     pub evaluations: usize,
 }
 
-/// Pixels that are drawn at once: a solver keeps several times as many in double precision.
+/// Pixels that are drawn at once: a solver keeps several times as many in double precision. Solvers whose steps look at all
+/// maps look at these.
 const AT_ONCE: usize = 1 << 20;
 
 /// A model on a device.
@@ -112,13 +113,9 @@ impl<D: Device> Model<D> {
                     }
                     _ => &predictor,
                 };
-                let at_once = match sampling.solver {
-                    // The steps of these look at all maps.
-                    Solver::Dopri5 | Solver::PredictorCorrector => count,
-                    _ => (AT_ONCE / predictor.numbers()).clamp(1, count.max(1)),
-                };
+                let at_once = (AT_ONCE / predictor.numbers()).max(1);
                 let (mut z, mut evaluations) = (Vec::new(), 0);
-                for from in (0..count).step_by(at_once.max(1)) {
+                for from in (0..count).step_by(at_once) {
                     let rows = from..from + at_once.min(count - from);
                     let made = generate_rows(predictor, rows, sampling.solver, sampling.steps, key)?;
                     z.extend(made.values.iter().map(|z| *z as f32));
