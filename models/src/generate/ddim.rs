@@ -1,6 +1,6 @@
 //! Go to the next level along the predicted noise, with some of it drawn anew (Song et al. 2021, arXiv 2010.02502).
 
-use super::walk::{Walk, transition};
+use super::walk::{Walk, quadratically, transition};
 use crate::{
     error::{ModelError, Result},
     path::Target,
@@ -12,7 +12,7 @@ pub(super) fn solve(walk: &mut Walk, noise: Vec<f64>, eta: f64) -> Result<Vec<f6
         let what = format!("the eta of DDIM lies between 0 (no noise) and 1 (that of DDPM), not {eta}");
         return Err(ModelError::Invalid(what));
     }
-    let times = walk.grid()?;
+    let times = walk.grid(quadratically)?;
     let mut x = walk.begin(noise, times[0]);
     for pair in times.windows(2) {
         let [t, s] = [walk.at(pair[0]), walk.at(pair[1])];

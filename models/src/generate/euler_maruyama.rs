@@ -1,6 +1,6 @@
 //! Solve the reverse equation `dx = (v − ½ g² s) dt + g dw` (Song et al. 2021, arXiv 2011.13456).
 
-use super::walk::Walk;
+use super::walk::{Walk, evenly};
 use crate::{
     error::Result,
     path::{Point, Target},
@@ -11,7 +11,7 @@ const NEXT_TO_NONE: f64 = 1e-3;
 
 /// From `noise` to data; the last step is to the predicted data, without noise.
 pub(super) fn solve(walk: &mut Walk, noise: Vec<f64>) -> Result<Vec<f64>> {
-    let times = walk.grid()?;
+    let times = walk.grid(evenly)?;
     let mut x = walk.begin(noise, times[0]);
     let last = times.len() - 2;
     for pair in times[..=last].windows(2) {

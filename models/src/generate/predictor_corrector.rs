@@ -1,6 +1,9 @@
 //! Correct every step of the reverse equation by one of Langevin's (Song et al. 2021, arXiv 2011.13456).
 
-use super::{euler_maruyama, walk::Walk};
+use super::{
+    euler_maruyama,
+    walk::{Walk, evenly},
+};
 use crate::{error::Result, path::Target};
 
 /// Ratio of a Langevin step's drift to its noise.
@@ -8,7 +11,7 @@ const SIGNAL_TO_NOISE: f64 = 0.16;
 
 /// From `noise` to data; the last step is to the predicted data, without noise.
 pub(super) fn solve(walk: &mut Walk, noise: Vec<f64>) -> Result<Vec<f64>> {
-    let times = walk.grid()?;
+    let times = walk.grid(evenly)?;
     let mut x = walk.begin(noise, times[0]);
     let last = times.len() - 2;
     for pair in times[..=last].windows(2) {

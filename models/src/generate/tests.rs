@@ -1,6 +1,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::*;
+use super::{
+    walk::{evenly, quadratically},
+    *,
+};
 use crate::path::{Chain, Path, Schedule, Target};
 
 /// The best predictions for data whose numbers are independent, each of a mixture of Gaussians.
@@ -203,7 +206,7 @@ fn ddim_follows_the_flow_at_first_order() {
         };
         for target in TARGETS {
             let known = Known::gaussian(&path, target);
-            let start = still(&known).grid().unwrap()[0];
+            let start = still(&known).grid(evenly).unwrap()[0];
             let x = still(&known).begin(some_noise(), start);
             let [exact, _] = known.flow(&x, start, 0.0);
             let errors =
@@ -575,7 +578,7 @@ fn an_error_of_the_noise_stays_one() {
 fn chains_start_at_the_deepest_level_that_counts() {
     let start = |path: &Path, target, steps| {
         let known = Known::gaussian(path, target);
-        let grid = Walk::new(&known, 0, 0, steps, 0).unwrap().grid().unwrap();
+        let grid = Walk::new(&known, 0, 0, steps, 0).unwrap().grid(evenly).unwrap();
         (grid[0], grid.len() - 1)
     };
     let cosine = chain(Schedule::Cosine, 1000);
@@ -589,4 +592,31 @@ fn chains_start_at_the_deepest_level_that_counts() {
         );
     }
     assert_eq!(start(&cosine, Target::V, 50), (1.0, 50));
+}
+
+/// Also where shorter steps to data would meet a level twice.
+#[test]
+fn no_level_of_a_chain_comes_twice() {
+    let path = chain(Schedule::default(), 1000);
+    let known = Known::gaussian(&path, Target::Noise);
+    for steps in [1, 10, 50, 250, 999, 1000] {
+        let walk = Walk::new(&known, 0, 0, steps, 0).unwrap();
+        for place in [evenly, quadratically] {
+            let grid = walk.grid(place).unwrap();
+            assert_eq!((grid.len(), grid[0], grid[steps]), (steps + 1, 1.0, 0.0));
+            assert!(grid.windows(2).all(|pair| pair[0] > pair[1]), "{steps}");
+        }
+    }
+}
+
+/// A Gaussian keeps its variance but for the error of the steps, which the recursion of a linear map tells.
+#[test]
+fn fifty_steps_of_ddim_keep_the_variance_of_wide_and_narrow_data() {
+    let path = chain(Schedule::default(), 1000);
+    for (deviation, evenly) in [(0.17, 0.72), (0.55, 0.90), (1.0, 0.93)] {
+        let known = Known::new(&path, Target::V, &[&[[1.0, 0.0, deviation]]]);
+        let found = from_noise(&known, vec![1.0], Solver::Ddim { eta: 0.0 }, 50, 0).unwrap();
+        let kept = (found.values[0] / deviation).powi(2);
+        assert!(kept > 0.9 && kept > evenly && kept < 1.0, "{deviation}: {kept}");
+    }
 }

@@ -35,7 +35,7 @@ macro_rules! dispatch {
 pub(crate) use dispatch;
 
 /// As `dispatch`, without AVX-512: for loops over rows of eight numbers, which compilers would make gathers and scatters
-/// of, at several times the price.
+/// of, at several times the price. With `FMA` bodies may use what AVX2 and FMA have: nothing else may call them so.
 macro_rules! dispatch_narrow {
     ($(#[$doc:meta])* $visibility:vis fn $name:ident ( $($arg:ident : $type:ty),* $(,)? ) $(-> $ret:ty)? = $body:ident) => {
         $(#[$doc])*

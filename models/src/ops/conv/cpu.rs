@@ -349,24 +349,32 @@ mod tests {
 
     #[test]
     fn kept_tiles_change_no_bit() {
-        for (channels, outputs, side, kept) in [(16, 24, 12, true), (256, 256, 8, false)] {
-            let plane = Geometry::same([1, 3, 3], Padding::Zeros);
-            let case = Case::new(3, channels, outputs, [1, side, side], plane);
+        let cases = [
+            (16, 24, [1, 12, 12], true),
+            (16, 16, [5, 8, 12], true),
+            (256, 256, [1, 8, 8], false),
+        ];
+        for (channels, outputs, extent, kept) in cases {
+            let kernel = Geometry::same([extent[0].min(3), 3, 3], Padding::Zeros);
+            let case = Case::new(3, channels, outputs, extent, kernel);
             let packed = Packed::default();
+            // Both directions with the same list.
             let run = |keep| {
-                let mut y = vec![0.0; case.dy.len()];
                 let how = How {
                     keep,
                     ..How::default()
                 };
-                forward(&case.x, &case.weight, Some(&case.bias), &case.sizes, how, &mut y);
-                y
+                let (mut y, mut dx) = (vec![0.0; case.dy.len()], vec![0.0; case.x.len()]);
+                forward(&case.x, &case.weight, None, &case.sizes, how, &mut y);
+                backward_input(&case.dy, &case.weight, None, &case.sizes, how, &mut dx, false);
+                [y, dx]
             };
             let once = run(None);
             assert_eq!(once, run(Some(&packed)));
+            let bytes = packed.bytes();
             assert_eq!(once, run(Some(&packed)));
             // Where there are many weights, they are made anew.
-            assert_eq!(packed.bytes() > 0, kept);
+            assert!(bytes == packed.bytes() && (bytes > 0) == kept);
         }
     }
 

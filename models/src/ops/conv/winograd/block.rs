@@ -283,7 +283,7 @@ fn write_line(block: &Block<'_>, row: usize, line: usize, i: usize, across: usiz
     let len = values.len().min(width - w);
     let values = &values[..len];
     let start = (((sample * tiling.rows + row) * depths + depth) * height + h) * width + w;
-    // SAFETY: of all threads, only this one has these lines of tiles.
+    // SAFETY: of all threads, only this one has this row of these lines of tiles.
     let to = unsafe { block.to.part(start, len) };
     match block.write {
         Write::Over => {

@@ -40,11 +40,9 @@ const INPUTS: usize = 80 * 1024;
 const PRODUCTS: usize = 32 * 1024;
 
 /// Up to so many tiles are one block, if the transformed weights are more than `MANY_WEIGHTS`: too many to be
-/// written to memory for so few.
+/// written to memory for so few, or, being four times as many as there were, to be kept.
 const FEW_TILES: usize = 128;
 const MANY_WEIGHTS: usize = 1 << 20;
-/// Transformed weights are kept, four times as many as there were, up to so many: more would be slower to read than to make.
-const KEPT: usize = 1 << 21;
 /// Transformed inputs of a sample that are held for all depths of a kernel, at most: 64 MB.
 const SAMPLE: usize = 1 << 24;
 /// Tasks to divide outputs into, at least.
@@ -158,9 +156,7 @@ pub(super) fn convolve(
     if tiling.deep() {
         return convolve_deep(&tiling, source, (weights, keep), bias, to, write);
     }
-    let few = keep.is_none()
-        && tiling.lines * tiling.tiles[1] <= FEW_TILES
-        && tiling.panels() * tiling.panel() > MANY_WEIGHTS;
+    let few = tiling.lines * tiling.tiles[1] <= FEW_TILES && tiling.panels() * tiling.panel() > MANY_WEIGHTS;
     let lines = if few { tiling.lines } else { tiling.lines_at_once() };
     let block = |at: usize| Block {
         tiling: &tiling,
@@ -243,7 +239,7 @@ fn with_weights(
     };
     let len = tiling.panels() * tiling.panel();
     let which = (weights, &tiling.walk);
-    let keep = keep.filter(|_| len <= KEPT);
+    let keep = keep.filter(|_| len <= MANY_WEIGHTS);
     Packed::with(keep, For::Tiles, which, len, transform, |words| {
         work(numbers(words))
     });
