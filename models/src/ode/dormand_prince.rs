@@ -102,13 +102,9 @@ pub(super) fn solve(
                 tolerance.relative, tolerance.absolute
             )));
         }
-        let mut k = vec![rate];
-        let mut there = Vec::new();
-        for (stage, a) in DORMAND_PRINCE.a.iter().enumerate().skip(1) {
-            there = Tableau::combine(&x, h, a, &k);
-            k.push(field.at(DORMAND_PRINCE.time(stage, t, end), &there)?);
-        }
-        // The last stage stands where the step ends.
+        let mut k = DORMAND_PRINCE.stages(&x, [t, end], Some(rate), |x, t| field.at(t, x))?;
+        // Where the last stage stands.
+        let there = Tableau::combine(&x, h, DORMAND_PRINCE.b, &k);
         let error = Tableau::combine(&vec![0.0; x.len()], h, &DIFFERENCE, &k);
         let sizes = x.iter().zip(&there).map(|(a, b)| a.abs().max(b.abs()));
         let error = tolerance.norm(error.into_iter(), sizes);
