@@ -5,7 +5,7 @@ mod norm;
 
 use dfdx::{
     shapes::{HasShape, Shape},
-    tensor::{Cpu, CpuError, Gradients, PutTape, SplitTape, Tape, Tensor, ZerosTensor},
+    tensor::{Cpu, CpuError, Gradients, PutTape, SplitTape, Tape, Tensor, TensorFromVec},
 };
 
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
         host::untaped,
         mix, modulated_silu,
         norm::moments,
-        pixel_shuffle, resample, take_gradient,
+        pixel_shuffle, resample, shared, take_gradient,
     },
     parameter::Parameter,
 };
@@ -50,7 +50,11 @@ fn record<S: Shape, T: Tape<f32, Cpu>>(
 /// Zeros, to be filled. An allocator that keeps freed memory, as that of the program does, spares a quarter of a training
 /// step: the system clears new memory page by page. dfdx's own cache is off unless it is enabled, and nothing here does.
 fn zeros<S: Shape>(device: &Cpu, shape: S) -> Result<Tensor<S, f32, Cpu>> {
-    device.try_zeros_like(&shape).map_err(ModelError::device)
+    let numbers =
+        shared::zeros(shape.num_elements()).ok_or_else(|| ModelError::device(CpuError::OutOfMemory))?;
+    device
+        .try_tensor_from_vec(numbers, shape)
+        .map_err(ModelError::device)
 }
 
 /// Lends the gradient of a tensor to what adds to it.

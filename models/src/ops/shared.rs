@@ -1,6 +1,8 @@
 //! Let tasks write disjoint parts of one list, and keep working memory between calls.
 
-use std::{cell::RefCell, marker::PhantomData, ops::Range};
+use std::{cell::RefCell, marker::PhantomData, mem::MaybeUninit, ops::Range};
+
+use rayon::prelude::*;
 
 /// A list of which each task takes parts that no other takes.
 pub(crate) struct Parts<'a, T> {
@@ -65,6 +67,22 @@ impl<T> Clone for Parts<'_, T> {
 }
 impl<T> Copy for Parts<'_, T> {}
 
+/// Numbers of a task that writes zeros.
+const ZEROS: usize = 1 << 15;
+
+/// Zeros, written by all threads: where memory is used again, that is much of what a fast operation costs. None where
+/// there is no room for so many.
+pub(crate) fn zeros(count: usize) -> Option<Vec<f32>> {
+    let mut numbers = Vec::new();
+    numbers.try_reserve_exact(count).ok()?;
+    numbers.spare_capacity_mut()[..count]
+        .par_chunks_mut(ZEROS)
+        .for_each(|part| part.fill(MaybeUninit::new(0.0)));
+    // SAFETY: there is room for `count` numbers, all of which were just written.
+    unsafe { numbers.set_len(count) };
+    Some(numbers)
+}
+
 thread_local! {
     /// Buffers that nobody holds at the moment.
     static FREE: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
@@ -117,6 +135,15 @@ pub(crate) fn numbers_mut(words: &mut [u32]) -> &mut [f32] {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn zeros_are_so_many() {
+        for count in [0, 1, super::ZEROS, 3 * super::ZEROS + 7] {
+            let zeros = super::zeros(count).unwrap();
+            assert!(zeros.len() == count && zeros.iter().all(|v| *v == 0.0));
+        }
+        assert!(super::zeros(usize::MAX / 8).is_none());
+    }
+
     #[test]
     fn scratch_is_aligned_and_nests() {
         for len in [0, 1, 100] {

@@ -18,6 +18,21 @@ type Register = [f32; LANES];
 #[derive(Clone, Copy)]
 pub(super) struct Lanes(Register);
 
+/// Eight places in a list.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Places {
+    at: [usize; LANES],
+    /// So long must a list be, to have four numbers at each.
+    reach: usize,
+}
+
+impl Places {
+    pub(super) fn new(at: [usize; LANES]) -> Self {
+        let reach = at.iter().max().map_or(0, |most| most + 4);
+        Self { at, reach }
+    }
+}
+
 impl Lanes {
     #[inline(always)]
     pub(super) fn of(numbers: [f32; LANES]) -> Self {
@@ -44,13 +59,34 @@ impl Lanes {
         Self(unsafe { from.as_ptr().cast::<Register>().read_unaligned() })
     }
 
-    /// As many as there are, then zeros.
+    /// Every `step`th from `first` on, as many as there are, then zeros.
     #[inline(always)]
-    pub(super) fn load_some(from: &[f32]) -> Self {
+    pub(super) fn load_some(from: &[f32], first: usize, step: usize) -> Self {
         let mut numbers = [0.0; LANES];
-        let count = from.len().min(LANES);
-        numbers[..count].copy_from_slice(&from[..count]);
+        for (to, v) in numbers.iter_mut().zip(from.iter().skip(first).step_by(step)) {
+            *to = *v;
+        }
         Self::of(numbers)
+    }
+
+    /// Of the first eight pairs, the first numbers or the second ones.
+    #[inline(always)]
+    pub(super) fn of_pairs<const FMA: bool>(from: &[f32], which: usize) -> Self {
+        let from = &from[..2 * LANES];
+        #[cfg(target_arch = "x86_64")]
+        if FMA {
+            let (low, high) = (Self::load(from).0, Self::load(&from[LANES..]).0);
+            // SAFETY: the caller is compiled for it.
+            return Self(unsafe {
+                let of_halves = match which {
+                    0 => _mm256_shuffle_ps::<0b10_00_10_00>(low, high),
+                    _ => _mm256_shuffle_ps::<0b11_01_11_01>(low, high),
+                };
+                let quarters = _mm256_permute4x64_pd::<0b11_01_10_00>(_mm256_castps_pd(of_halves));
+                _mm256_castpd_ps(quarters)
+            });
+        }
+        Self::load_some(from, which, 2)
     }
 
     #[inline(always)]
@@ -114,15 +150,17 @@ impl Lanes {
 
     /// Of four numbers at each of eight places: the first ones, the second, the third and the fourth ones.
     #[inline(always)]
-    pub(super) fn of_fours<const FMA: bool>(from: &[f32], places: &[usize; LANES]) -> [Self; 4] {
+    pub(super) fn of_fours<const FMA: bool>(from: &[f32], places: &Places) -> [Self; 4] {
+        let (from, places) = (&from[..places.reach], &places.at);
         #[cfg(target_arch = "x86_64")]
         if FMA {
-            // SAFETY: four numbers of a list that holds them; the caller is compiled for the rest.
+            // SAFETY: the list has `reach` numbers, so that there are four at each place; the caller is compiled for the
+            // rest.
             unsafe {
                 let mut rows = [_mm256_setzero_ps(); 4];
                 for (i, row) in rows.iter_mut().enumerate() {
-                    let low = _mm_loadu_ps(from[places[i]..][..4].as_ptr());
-                    let high = _mm_loadu_ps(from[places[i + 4]..][..4].as_ptr());
+                    let low = _mm_loadu_ps(from.as_ptr().add(places[i]));
+                    let high = _mm_loadu_ps(from.as_ptr().add(places[i + 4]));
                     *row = _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(low), high);
                 }
                 let [a, b, c, d] = turn_fours(rows);
@@ -220,15 +258,35 @@ mod tests {
             }
         });
         assert_eq!(
-            Lanes::load_some(&[1.0, 2.0]).numbers(),
+            Lanes::load_some(&[1.0, 2.0], 0, 1).numbers(),
             [1.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
         );
+        assert_eq!(
+            Lanes::load_some(&[1.0, 2.0, 3.0, 4.0], 1, 2).numbers(),
+            [2.0, 4.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
+        );
+    }
+
+    #[test]
+    fn pairs_come_apart() {
+        let from: [f32; 2 * LANES] = std::array::from_fn(|i| i as f32);
+        both_ways(|fast| {
+            for which in [0, 1] {
+                let found = if fast {
+                    Lanes::of_pairs::<true>(&from, which)
+                } else {
+                    Lanes::of_pairs::<false>(&from, which)
+                };
+                assert_eq!(found.numbers(), std::array::from_fn(|i| (2 * i + which) as f32));
+            }
+        });
     }
 
     #[test]
     fn fours_come_apart_and_together() {
         let from: Vec<f32> = (0..100).map(|i| i as f32).collect();
-        let places = [3, 40, 7, 96, 0, 11, 25, 60];
+        let at = [3, 40, 7, 96, 0, 11, 25, 60];
+        let places = Places::new(at);
         both_ways(|fast| {
             let mut back = [0.0; 4 * LANES];
             let fours = if fast {
@@ -240,7 +298,7 @@ mod tests {
                 Lanes::store_fours::<false>(fours, &mut back);
                 fours
             };
-            for (t, place) in places.iter().enumerate() {
+            for (t, place) in at.iter().enumerate() {
                 for (i, four) in fours.iter().enumerate() {
                     assert_eq!(four.numbers()[t], (place + i) as f32);
                     assert_eq!(back[4 * t + i], (place + i) as f32);

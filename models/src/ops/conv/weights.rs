@@ -11,7 +11,7 @@ pub(super) const TAPS: usize = 4;
 #[derive(Clone, Copy)]
 pub(super) struct Weights<'a> {
     pub values: &'a [f32],
-    kernel: [usize; 3],
+    pub kernel: [usize; 3],
     pub groups: usize,
     /// Rows and sources of a group, and how far apart the weights of neighbours are.
     pub rows: usize,

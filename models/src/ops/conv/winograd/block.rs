@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use super::{
-    Tiling,
     multiply::multiply,
-    transform::{self, FREQUENCIES, Four, LANES, Lanes, OUT, SIDE, Six},
+    tiling::{Met, Tiling},
+    transform::{self, Four, LANES, Lanes, OUT, Places, SIDE, Six},
 };
 use crate::ops::{
     conv::{
@@ -16,25 +16,44 @@ use crate::ops::{
     simd::dispatch_narrow,
 };
 
+/// Side of the transformed tile of a kernel of two by two.
+const FIVE: usize = SIDE - 1;
 /// Lines of tiles that are transformed at a time: so many that their tiles fill whole registers.
 const LINES: usize = LANES;
 
 /// Some lines of tiles.
 pub(super) struct Block<'a> {
     pub tiling: &'a Tiling,
-    pub lines: Range<usize>,
+    /// Sample, depth and row of each line.
+    pub places: Vec<[usize; 3]>,
     pub source: &'a [f32],
     pub bias: Option<&'a [f32]>,
     pub to: Parts<'a, f32>,
     pub write: Write,
 }
 
-impl Block<'_> {
+impl<'a> Block<'a> {
+    pub(super) fn new(
+        tiling: &'a Tiling,
+        lines: Range<usize>,
+        source: &'a [f32],
+        bias: Option<&'a [f32]>,
+        (to, write): (Parts<'a, f32>, Write),
+    ) -> Self {
+        Self {
+            tiling,
+            places: lines.map(|line| tiling.place(line)).collect(),
+            source,
+            bias,
+            to,
+            write,
+        }
+    }
     fn across(&self) -> usize {
         self.tiling.tiles[1]
     }
     fn tiles(&self) -> usize {
-        self.lines.len() * self.across()
+        self.places.len() * self.across()
     }
     pub(super) fn columns(&self) -> usize {
         self.tiles().div_ceil(COLUMNS)
@@ -44,12 +63,13 @@ impl Block<'_> {
         self.columns() * self.tiling.inner() * COLUMNS + COLUMNS
     }
     pub(super) fn inputs_len(&self) -> usize {
-        FREQUENCIES * self.input_step()
+        self.tiling.frequencies() * self.input_step()
     }
     /// Panels of outputs multiplied at a time, so that their products stay in the cache.
     pub(super) fn panels_at_once(&self) -> usize {
-        let panel = FREQUENCIES * self.columns() * COLUMNS * ROWS;
-        (super::PRODUCTS / panel).clamp(1, self.tiling.panels())
+        let panel = self.tiling.frequencies() * self.columns() * COLUMNS * ROWS;
+        self.tiling
+            .whole((super::PRODUCTS / panel).clamp(1, self.tiling.panels()))
     }
     /// Numbers from one frequency of the products of some panels to the next.
     pub(super) fn product_step(&self, panels: usize) -> usize {
@@ -67,7 +87,7 @@ impl Block<'_> {
     /// Working memory: products of some panels, or half transformed inputs and a line of zeros.
     pub(super) fn work_len(&self, panels: usize) -> usize {
         let halves = SIDE * LINES * self.half() + self.tiling.walk.axes[2].source;
-        halves.max(FREQUENCIES * self.product_step(panels))
+        halves.max(self.tiling.frequencies() * self.product_step(panels))
     }
 }
 
@@ -80,7 +100,7 @@ pub(super) fn convolve(block: &Block<'_>, weights: &[f32], inputs: &mut [f32], w
         let panels = first..(first + chunk).min(tiling.panels());
         multiply(
             block,
-            panels.len(),
+            panels.clone(),
             &weights[first * tiling.panel()..],
             inputs,
             work,
@@ -104,31 +124,53 @@ fn transform_inputs_body<const FMA: bool>(
     let (halves, zeros) = work.split_at_mut(SIDE * LINES * block.half());
     let zeros = &mut zeros[..block.tiling.walk.axes[2].source];
     zeros.fill(0.0);
-    for term in terms {
-        for first in block.lines.clone().step_by(LINES) {
-            let lines = first..(first + LINES).min(block.lines.end);
-            for (n, line) in lines.clone().enumerate() {
-                transform_down::<FMA>(block, rows_met(block, term, line, zeros), n, halves);
+    for (i, places) in block.places.chunks(LINES).enumerate() {
+        let groups = groups(block, places.len());
+        let first = i * LINES * block.across();
+        for term in terms.clone() {
+            let (tap, phases, source) = block.tiling.term(term);
+            let met = [0, 1].map(|side| block.tiling.sides[side].met[phases[side]]);
+            for (n, place) in places.iter().enumerate() {
+                let rows = rows_met(block, (tap, source), met[0], *place, zeros);
+                transform_down::<FMA>(block, rows, met[1], n, halves);
             }
-            transform_across::<FMA>(block, term, lines, halves, inputs);
+            match block.tiling.side() {
+                SIDE => transform_across::<FMA, SIDE>(block, (term, first), &groups, halves, inputs),
+                _ => transform_across::<FMA, FIVE>(block, (term, first), &groups, halves, inputs),
+            }
         }
     }
 }
 
-/// The six rows that a line of tiles meets in a term: zeros beyond the edges.
+/// Where the tiles of some lines begin in a row of `halves`, as many at a time as fill a register; at the end the last one
+/// as often as lanes are left.
+fn groups(block: &Block<'_>, lines: usize) -> Vec<Places> {
+    let (size, across) = (block.half(), block.across());
+    let tiles = lines * across;
+    let place = |tile: usize| tile / across * size + tile % across * OUT;
+    let group = |first: usize| Places::new(std::array::from_fn(|lane| place((first + lane).min(tiles - 1))));
+    (0..tiles).step_by(LANES).map(group).collect()
+}
+
+/// The rows that a line of tiles meets in a source, at one depth of the kernel: zeros beyond the edges.
 #[inline(always)]
-fn rows_met<'a>(block: &Block<'a>, term: usize, line: usize, zeros: &'a [f32]) -> [&'a [f32]; SIDE] {
+fn rows_met<'a>(
+    block: &Block<'a>,
+    (tap, source): (usize, usize),
+    met: Met,
+    [sample, depth, down]: [usize; 3],
+    zeros: &'a [f32],
+) -> [&'a [f32]; SIDE] {
     let tiling = block.tiling;
     let (walk, axes) = (&tiling.walk, &tiling.walk.axes);
     let (volume, width) = (walk.source(), axes[2].source);
-    let (tap, source) = ((term / tiling.sources) as isize, term % tiling.sources);
-    let [sample, depth, down] = tiling.place(line);
-    let met = (depth * axes[0].step) as isize + axes[0].offset + tap * axes[0].slope;
+    let deep = (depth * axes[0].step) as isize + axes[0].offset + tap as isize * axes[0].slope;
     let mut rows = [zeros; SIDE];
-    if let Some(d) = walk.inside(0, met) {
+    if let Some(d) = walk.inside(0, deep) {
         let start = (sample * tiling.sources + source) * volume + d * axes[1].source * width;
         for (r, row) in rows.iter_mut().enumerate() {
-            if let Some(h) = walk.inside(1, (down * OUT + r) as isize + tiling.begin[0]) {
+            let at = ((down * OUT + r) as isize + met.begin) * met.step as isize;
+            if let Some(h) = walk.inside(1, at + met.first as isize) {
                 *row = &block.source[start + h * width..][..width];
             }
         }
@@ -138,16 +180,23 @@ fn rows_met<'a>(block: &Block<'a>, term: usize, line: usize, zeros: &'a [f32]) -
 
 /// Transforms the columns of a line of tiles, the `n`th of `halves`: (SIDE, LINES, numbers met).
 #[inline(always)]
-fn transform_down<const FMA: bool>(block: &Block<'_>, rows: [&[f32]; SIDE], n: usize, halves: &mut [f32]) {
-    let (size, width) = (block.half(), rows[0].len());
-    let before = block.tiling.begin[1].unsigned_abs();
-    let whole = width - width % LANES;
+fn transform_down<const FMA: bool>(
+    block: &Block<'_>,
+    rows: [&[f32]; SIDE],
+    met: Met,
+    n: usize,
+    halves: &mut [f32],
+) {
+    let (size, width, before) = (block.half(), met.count, met.before());
+    let whole = rows[0].len() / met.step / LANES * LANES;
     for w in (0..width).step_by(LANES) {
         let mut six = [Lanes::all(0.0); SIDE];
         for i in 0..SIDE {
-            six[i] = match w < whole {
-                true => Lanes::load(&rows[i][w..]),
-                false => Lanes::load_some(&rows[i][w..]),
+            let from = &rows[i][w * met.step..];
+            six[i] = match (w < whole, met.step) {
+                (true, 1) => Lanes::load(from),
+                (true, _) => Lanes::of_pairs::<FMA>(from, met.first),
+                (false, _) => Lanes::load_some(from, met.first, met.step),
             };
         }
         let six = transform::input_one_way::<FMA>(six);
@@ -156,11 +205,9 @@ fn transform_down<const FMA: bool>(block: &Block<'_>, rows: [&[f32]; SIDE], n: u
         }
     }
     for half in halves.chunks_exact_mut(size).skip(n).step_by(LINES) {
-        // Beyond the edges lie zeros, or numbers of the other side. Some tiles meet more than any output does: that
-        // must only be finite.
-        for v in &mut half[before + width..] {
-            *v = 0.0;
-        }
+        // Beyond the edges lie zeros, or numbers of the other side. Some tiles meet more than any output does, but no
+        // more than a register: that must only be finite.
+        Lanes::all(0.0).store(&mut half[before + width..]);
         for w in 0..before {
             half[w] = if block.tiling.walk.wraps {
                 half[width + w]
@@ -176,40 +223,27 @@ fn transform_down<const FMA: bool>(block: &Block<'_>, rows: [&[f32]; SIDE], n: u
     }
 }
 
-/// Transforms the rows of some lines of tiles, half transformed, to where they belong in the block.
+/// Transforms the rows of groups of tiles, half transformed, to where they belong in the block from tile `first` on.
 #[inline(always)]
-fn transform_across<const FMA: bool>(
+fn transform_across<const FMA: bool, const SIDES: usize>(
     block: &Block<'_>,
-    term: usize,
-    lines: Range<usize>,
+    (term, first): (usize, usize),
+    groups: &[Places],
     halves: &[f32],
     inputs: Parts<'_, f32>,
 ) {
-    let (size, across) = (block.half(), block.across());
-    let first = (lines.start - block.lines.start) * across;
-    let (mut line, mut column) = (0, 0);
-    for tile in (0..lines.len() * across).step_by(LANES) {
-        let mut places = [0; LANES];
-        for place in &mut places {
-            *place = line * size + column * OUT;
-            // The last one as often as lanes are left.
-            if column + 1 < across {
-                column += 1;
-            } else if line + 1 < lines.len() {
-                (line, column) = (line + 1, 0);
-            }
-        }
-        let next = places.map(|place| place + OUT);
-        let start = block.place(term, first + tile);
-        for i in 0..SIDE {
+    // Found once: for all that a compiler knows, what is written could change it.
+    let (size, step) = (block.half(), block.input_step());
+    for (i, places) in groups.iter().enumerate() {
+        let start = block.place(term, first + i * LANES);
+        for i in 0..SIDES {
             let half = &halves[i * LINES * size..][..LINES * size];
-            let [a, b, c, d] = Lanes::of_fours::<FMA>(half, &places);
-            let [e, f, ..] = Lanes::of_fours::<FMA>(half, &next);
+            let [a, b, c, d] = Lanes::of_fours::<FMA>(half, places);
+            let [e, f, ..] = Lanes::of_fours::<FMA>(&half[OUT..], places);
             let six = transform::input_one_way::<FMA>([a, b, c, d, e, f]);
-            for (j, lanes) in six.iter().enumerate() {
-                let start = start + (i * SIDE + j) * block.input_step();
+            for (j, lanes) in six[..SIDES].iter().enumerate() {
                 // SAFETY: this task alone has its terms, `term` among them.
-                lanes.store(unsafe { inputs.part(start, LANES) });
+                lanes.store(unsafe { inputs.part(start + (i * SIDES + j) * step, LANES) });
             }
         }
     }
@@ -222,70 +256,100 @@ dispatch_narrow! {
 
 #[inline(always)]
 fn transform_outputs_body<const FMA: bool>(block: &Block<'_>, panels: Range<usize>, products: &[f32]) {
-    let first = panels.start * ROWS;
-    for row in first..(panels.end * ROWS).min(block.tiling.rows) {
-        let products = &products[(row - first) * block.columns() * COLUMNS..];
-        transform_row::<FMA>(block, row, products, block.product_step(panels.len()));
+    let (tiling, size) = (block.tiling, block.columns() * COLUMNS);
+    let step = block.product_step(panels.len());
+    let fan = tiling.sides[1].fan;
+    for panel in panels.clone().step_by(fan) {
+        let (rows, phases) = tiling.rows(panel);
+        for (r, row) in rows.enumerate() {
+            let products = &products[((panel - panels.start) * ROWS + r) * size..];
+            let row = (row, phases[0]);
+            match (tiling.side(), fan) {
+                (SIDE, 1) => transform_row::<FMA, SIDE, 1>(block, row, products, step),
+                (SIDE, _) => transform_row::<FMA, SIDE, 2>(block, row, products, step),
+                (_, 1) => transform_row::<FMA, FIVE, 1>(block, row, products, step),
+                (_, _) => transform_row::<FMA, FIVE, 2>(block, row, products, step),
+            }
+        }
     }
 }
 
-/// Transforms the products of one row back and writes its outputs.
+/// Transforms the products of a row, at a phase down and at all phases across, back and writes its outputs.
 #[inline(always)]
-fn transform_row<const FMA: bool>(block: &Block<'_>, row: usize, products: &[f32], step: usize) {
+fn transform_row<const FMA: bool, const SIDES: usize, const FAN: usize>(
+    block: &Block<'_>,
+    (row, down): (usize, usize),
+    products: &[f32],
+    step: usize,
+) {
     let bias = Lanes::all(block.bias.map_or(0.0, |bias| bias[row]));
+    // Found once, as above.
+    let (tiling, across, next) = (block.tiling, block.across(), ROWS * block.columns() * COLUMNS);
+    let ([deep, height, width], fan) = (tiling.walk.axes, tiling.sides[0].fan);
+    let (mut line, mut column) = (0, 0);
     for first in (0..block.tiles()).step_by(LANES) {
-        let products = &products[first..];
-        let mut six: Six = [[Lanes::all(0.0); SIDE]; SIDE];
-        for i in 0..SIDE {
-            for j in 0..SIDE {
-                six[i][j] = Lanes::load(&products[(i * SIDE + j) * step..]);
+        let mut lines = [[[0.0; OUT * LANES]; OUT]; FAN];
+        for (phase, lines) in lines.iter_mut().enumerate() {
+            let products = &products[phase * next + first..];
+            let mut six: Six = [[Lanes::all(0.0); SIDE]; SIDE];
+            for i in 0..SIDES {
+                for j in 0..SIDES {
+                    six[i][j] = Lanes::load(&products[(i * SIDES + j) * step..]);
+                }
+            }
+            let four: Four = transform::output::<FMA>(&six);
+            for i in 0..OUT {
+                let mut fours = four[i];
+                for four in &mut fours {
+                    *four = four.add::<FMA>(bias);
+                }
+                Lanes::store_fours::<FMA>(fours, &mut lines[i]);
             }
         }
-        let four: Four = transform::output::<FMA>(&six);
-        let mut lines = [[0.0; OUT * LANES]; OUT];
-        for i in 0..OUT {
-            let mut fours = four[i];
-            for four in &mut fours {
-                *four = four.add::<FMA>(bias);
+        let mut mixed = [[[0.0; FAN]; OUT * LANES]; OUT];
+        if FAN > 1 {
+            for (i, mixed) in mixed.iter_mut().enumerate() {
+                for (w, mixed) in mixed.iter_mut().enumerate() {
+                    for (phase, v) in mixed.iter_mut().enumerate() {
+                        *v = lines[phase][i][w];
+                    }
+                }
             }
-            Lanes::store_fours::<FMA>(fours, &mut lines[i]);
         }
         let end = block.tiles().min(first + LANES);
         let mut tile = first;
         while tile < end {
-            let across = tile % block.across();
-            let count = (end - tile).min(block.across() - across);
-            for (i, line) in lines.iter().enumerate() {
-                write_line(
-                    block,
-                    row,
-                    tile / block.across(),
-                    i,
-                    across,
-                    &line[(tile - first) * OUT..][..count * OUT],
-                );
+            let count = (end - tile).min(across - column);
+            let [sample, depth, top] = block.places[line];
+            let slice = (sample * tiling.rows + row) * deep.extent + depth * deep.spread + deep.phase;
+            for i in 0..OUT {
+                let (h, w) = ((top * OUT + i) * fan + down, column * OUT * FAN);
+                if h >= height.extent {
+                    break;
+                }
+                let values = match FAN {
+                    1 => &lines[0][i][..],
+                    _ => mixed[i].as_flattened(),
+                };
+                let len = (count * OUT * FAN).min(width.extent - w);
+                let values = &values[(tile - first) * OUT * FAN..][..len];
+                // SAFETY: of all threads, only this one has this row of these lines of tiles.
+                let to = unsafe { block.to.part((slice * height.extent + h) * width.extent + w, len) };
+                write_line(block.write, values, to);
             }
             tile += count;
+            column += count;
+            if column == across {
+                (line, column) = (line + 1, 0);
+            }
         }
     }
 }
 
-/// Writes a row of pixels of neighbouring tiles, as far as there are such outputs.
+/// Writes numbers of a row.
 #[inline(always)]
-fn write_line(block: &Block<'_>, row: usize, line: usize, i: usize, across: usize, values: &[f32]) {
-    let tiling = block.tiling;
-    let [sample, depth, down] = tiling.place(block.lines.start + line);
-    let [depths, height, width] = tiling.walk.axes.map(|a| a.positions);
-    let (h, w) = (down * OUT + i, across * OUT);
-    if h >= height {
-        return;
-    }
-    let len = values.len().min(width - w);
-    let values = &values[..len];
-    let start = (((sample * tiling.rows + row) * depths + depth) * height + h) * width + w;
-    // SAFETY: of all threads, only this one has this row of these lines of tiles.
-    let to = unsafe { block.to.part(start, len) };
-    match block.write {
+fn write_line(write: Write, values: &[f32], to: &mut [f32]) {
+    match write {
         Write::Over => {
             // In whole registers: lines are too short for the library's copy to pay.
             let ((from, from_rest), (to, to_rest)) =

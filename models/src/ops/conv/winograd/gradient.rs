@@ -14,6 +14,7 @@ use crate::ops::{
         geometry::Sizes,
         shuffle::lines_last,
         walk::Walk,
+        weights::Weights,
     },
     shared::with_scratch,
     simd::{dispatch, dispatch_narrow},
@@ -29,7 +30,7 @@ const SHARE: usize = 96;
 
 /// Adds the gradient of the weights to `dw`. How the sums are divided depends on the sizes alone.
 pub(in super::super) fn correlate(x: &[f32], dy: &[f32], sizes: &Sizes, dw: &mut [f32]) {
-    let tiling = Tiling::new(Walk::forward(sizes), sizes.channels, sizes.outputs);
+    let tiling = Tiling::new(Walk::forward(sizes), &Weights::forward(dw, sizes));
     let taps = sizes.geometry.kernel[0];
     let blocks = sizes.channels.div_ceil(CHANNELS);
     let tasks = blocks * taps;
@@ -179,7 +180,7 @@ fn transform_inputs_body<const FMA: bool>(
         axes[1].source * axes[2].source,
         axes[2].source,
     );
-    let before = tiling.begin[1].unsigned_abs();
+    let before = tiling.sides[1].met[0].before();
     let row_len = task.row() * LANES;
     let mut at = lines.start;
     while at < lines.end {
@@ -193,7 +194,7 @@ fn transform_inputs_body<const FMA: bool>(
             for (r, row) in field.chunks_exact_mut(row_len).enumerate().take(count * OUT + 2) {
                 let h = tiling
                     .walk
-                    .inside(1, (first * OUT + r) as isize + tiling.begin[0]);
+                    .inside(1, (first * OUT + r) as isize + tiling.sides[0].met[0].begin);
                 let (Some(d), Some(h)) = (slice.filter(|_| there > 0), h) else {
                     row.fill(0.0);
                     continue;

@@ -4,7 +4,7 @@
 //! transform works on `LANES` tiles or channels at once.
 //! Loops rather than closures throughout: those would not be compiled for the instructions that their caller is.
 
-pub(super) use crate::ops::conv::lanes::{LANES, Lanes};
+pub(super) use crate::ops::conv::lanes::{LANES, Lanes, Places};
 
 /// Side of a tile of outputs.
 pub(super) const OUT: usize = 4;
