@@ -123,6 +123,9 @@ fn run(
     bias: Option<&[f32]>,
     (to, write): (Parts<'_, f32>, Write),
 ) {
+    if walk.batch * walk.positions() == 0 {
+        return;
+    }
     let planes = |channels| shifted::convolve(walk, channels, source, (&weights, how.keep), bias, to, write);
     let tiling = Tiling::new(walk, &weights);
     let fast = how.arithmetic != Arithmetic::Exact && tiling.suits(&weights);
@@ -279,7 +282,7 @@ mod tests {
     use super::{
         super::{
             geometry::Geometry,
-            testing::{Case, cases, geometry},
+            testing::{Case, cases, geometry, random_case},
         },
         *,
     };
@@ -288,7 +291,9 @@ mod tests {
     /// Sums of a few thousand terms in f32, against f64.
     const CLOSE: f64 = 1e-5;
 
-    const FAST: f64 = 2e-5;
+    const FAST: f64 = 1e-5;
+    /// For sums of four times as many products.
+    const FAST_HALVING: f64 = 2e-5;
     const FAST_WEIGHTS: f64 = 2e-5;
 
     #[test]
@@ -298,18 +303,36 @@ mod tests {
             assert!(errors.iter().all(|e| *e < CLOSE), "{:?}: {errors:?}", case.sizes);
         }
     }
+
+    #[test]
+    fn random_walks_are_the_sums_of_their_products() {
+        let (mut tiled, mut side_by_side) = (0, 0);
+        for case in (0..600).filter_map(random_case) {
+            let errors = case.errors();
+            assert!(errors.iter().all(|e| *e < CLOSE), "{:?}: {errors:?}", case.sizes);
+            let weights = Weights::forward(&case.weight, &case.sizes);
+            tiled += usize::from(Tiling::new(Walk::forward(&case.sizes), &weights).suits(&weights));
+            let weights = Weights::backward(&case.weight, &case.sizes);
+            let halves = case.sizes.geometry.stride[1..] == [2; 2];
+            let suits = || Tiling::transposed(&case.sizes, 0, &weights).suits(&weights);
+            side_by_side += usize::from(halves && suits());
+        }
+        println!("{tiled} {side_by_side}");
+        assert!(tiled > 20 && side_by_side > 50);
+    }
+
     /// The accuracy that the documentation states, with normal numbers: forward and transpose, and weights.
     #[test]
     fn fast_products_are_accurate() {
         let plane = Geometry::same([1, 3, 3], Padding::Circular);
         let halving = Geometry::cube(2, 4, 2, Padding::Circular);
-        for (batch, channels, outputs, side, kernel) in [
-            (1, 512, 8, 8, plane),
-            (1, 8, 512, 8, plane),
-            (4, 8, 8, 32, plane),
-            (2, 64, 16, 16, plane),
-            (1, 512, 64, 24, halving),
-            (1, 64, 512, 24, halving),
+        for (batch, channels, outputs, side, kernel, bound) in [
+            (1, 512, 8, 8, plane, FAST),
+            (1, 8, 512, 8, plane, FAST),
+            (4, 8, 8, 32, plane, FAST),
+            (2, 64, 16, 16, plane, FAST),
+            (1, 512, 64, 24, halving, FAST_HALVING),
+            (1, 64, 512, 24, halving, FAST_HALVING),
         ] {
             let case = Case::new(batch, channels, outputs, [1, side, side], kernel);
             let weights = Weights::forward(&case.weight, &case.sizes);
@@ -317,7 +340,7 @@ mod tests {
             let [y, dx, dw] = case.errors();
             println!("{channels} {outputs} {side}: {y:.1e} {dx:.1e} {dw:.1e}");
             assert!(
-                y < FAST && dx < FAST && dw < FAST_WEIGHTS,
+                y < bound && dx < bound && dw < FAST_WEIGHTS,
                 "{:?}: {y} {dx} {dw}",
                 case.sizes
             );
@@ -379,7 +402,7 @@ mod tests {
         });
         let halving = Geometry::cube(2, 4, 2, Padding::Zeros);
         for (channels, outputs, extent, kernel, kept) in
-            cases.into_iter().chain([(24, 16, [1, 24, 24], halving, true)])
+            cases.into_iter().chain([(64, 65, [1, 26, 30], halving, true)])
         {
             let case = Case::new(3, channels, outputs, extent, kernel);
             let packed = Packed::default();

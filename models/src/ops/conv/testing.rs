@@ -300,6 +300,15 @@ pub(super) fn cases() -> Vec<Case> {
             (2, 9, 8, [1, 7, 9], [1, 2, 2], [1, 1, 1], [0, 1, 0]),
             (1, 70, 66, [1, 16, 16], [1, 4, 4], [1, 2, 2], [0, 1, 1]),
             (1, 110, 110, [1, 28, 28], [1, 4, 4], [1, 2, 2], [0, 1, 1]),
+            // Enough channels for tiles forward as well, and odd sizes.
+            (2, 64, 65, [1, 21, 27], [1, 4, 4], [1, 2, 2], [0, 1, 1]),
+            (1, 66, 64, [1, 26, 30], [1, 4, 4], [1, 2, 2], [0, 0, 2]),
+            (1, 65, 67, [1, 14, 13], [1, 2, 2], [1, 1, 1], [0, 0, 1]),
+            // Depths that move by more than one.
+            (3, 12, 11, [5, 19, 31], [2, 3, 3], [2, 1, 1], [0, 1, 0]),
+            (1, 9, 11, [5, 15, 32], [2, 3, 3], [2, 1, 1], [0, 1, 1]),
+            (1, 8, 9, [4, 18, 10], [1, 3, 3], [2, 1, 1], [2, 0, 1]),
+            (1, 8, 9, [5, 29, 9], [1, 4, 4], [2, 2, 2], [0, 1, 1]),
             (1, 9, 11, [6, 10, 12], [4, 4, 4], [2, 2, 2], [1, 1, 1]),
             (2, 8, 9, [4, 32, 32], [2, 4, 4], [1, 2, 2], [0, 1, 1]),
         ] {
@@ -340,5 +349,44 @@ pub(super) fn cases() -> Vec<Case> {
             geometry([2, 3, 3], [1; 3], [0, 1, 1], padding, 1),
         ));
     }
+    // A phase of the transpose that has no positions.
+    for (c, o, extent, kernel, stride, reach) in [
+        (8, 9, [1, 12, 12], [4, 3, 3], [2, 1, 1], [2, 1, 1]),
+        (13, 14, [1, 1, 12], [1, 4, 4], [1, 2, 2], [0, 2, 1]),
+    ] {
+        let g = geometry(kernel, stride, reach, Padding::Zeros, 1);
+        cases.push(Case::new(2, c, o, extent, g));
+    }
     cases
+}
+
+/// A walk of a random kind, where there is one for what was drawn.
+pub(super) fn random_case(seed: u64) -> Option<Case> {
+    let drawn = numbers(16, seed);
+    let mut at = 0;
+    let mut of = |list: &[usize]| {
+        at += 1;
+        list[((0.5 + 0.5 * drawn[at - 1]) * list.len() as f32) as usize % list.len()]
+    };
+    let (kernels, strides) = ([4, 4, 4, 3, 2, 5], [2, 2, 2, 1, 1, 2]);
+    let kind = of(&[0, 1, 2, 3, 4, 5]);
+    let like = of(&[0, 0, 0, 1]);
+    let other = (kind + like) % 6;
+    let kernel = [of(&[1, 1, 2, 3, 4]), kernels[kind], kernels[other]];
+    let stride = [of(&[1, 1, 2, 3]), strides[kind], strides[other]];
+    let reach = [of(&[0, 1, 2]), of(&[0, 1, 1, 1, 2, 3]), of(&[0, 1, 1, 1, 2, 3])];
+    let depth = if kernel[0] == 1 {
+        1
+    } else {
+        1 + of(&[0, 1, 2, 3, 4])
+    };
+    let side: [usize; 2] = [0; 2].map(|_| 1 + of(&[0, 2, 7, 8, 10, 11, 12, 15, 18, 19, 23, 25, 31, 34]));
+    let padding = [Padding::Circular, Padding::Zeros][of(&[0, 1])];
+    let g = geometry(kernel, stride, reach, padding, 1);
+    let extent = [depth, side[0], side[1]];
+    let [channels, outputs] = [0; 2].map(|_| of(&[8, 9, 13, 14, 65]));
+    let all = g.output(extent).ok()?.iter().product::<usize>();
+    let batch = of(&[1, 2, 3]);
+    let few = batch * all * channels * outputs * g.taps() < 20_000_000;
+    few.then(|| Case::new(batch, channels, outputs, extent, g))
 }

@@ -132,7 +132,10 @@ fn transform_inputs_body<const FMA: bool>(
             let met = [0, 1].map(|side| block.tiling.sides[side].met[phases[side]]);
             for (n, place) in places.iter().enumerate() {
                 let rows = rows_met(block, (tap, source), met[0], *place, zeros);
-                transform_down::<FMA>(block, rows, met[1], n, halves);
+                match block.tiling.side() {
+                    SIDE => transform_down::<FMA, SIDE>(block, rows, met[1], n, halves),
+                    _ => transform_down::<FMA, FIVE>(block, rows, met[1], n, halves),
+                }
             }
             match block.tiling.side() {
                 SIDE => transform_across::<FMA, SIDE>(block, (term, first), &groups, halves, inputs),
@@ -180,7 +183,7 @@ fn rows_met<'a>(
 
 /// Transforms the columns of a line of tiles, the `n`th of `halves`: (SIDE, LINES, numbers met).
 #[inline(always)]
-fn transform_down<const FMA: bool>(
+fn transform_down<const FMA: bool, const SIDES: usize>(
     block: &Block<'_>,
     rows: [&[f32]; SIDE],
     met: Met,
@@ -200,11 +203,11 @@ fn transform_down<const FMA: bool>(
             };
         }
         let six = transform::input_one_way::<FMA>(six);
-        for i in 0..SIDE {
+        for i in 0..SIDES {
             six[i].store(&mut halves[(i * LINES + n) * size + before + w..]);
         }
     }
-    for half in halves.chunks_exact_mut(size).skip(n).step_by(LINES) {
+    for half in halves.chunks_exact_mut(size).skip(n).step_by(LINES).take(SIDES) {
         // Beyond the edges lie zeros, or numbers of the other side. Some tiles meet more than any output does, but no
         // more than a register: that must only be finite.
         Lanes::all(0.0).store(&mut half[before + width..]);
@@ -333,7 +336,7 @@ fn transform_row<const FMA: bool, const SIDES: usize, const FAN: usize>(
                 };
                 let len = (count * OUT * FAN).min(width.extent - w);
                 let values = &values[(tile - first) * OUT * FAN..][..len];
-                // SAFETY: of all threads, only this one has this row of these lines of tiles.
+                // SAFETY: of all threads, only this one has this row of these lines of tiles, at this phase down.
                 let to = unsafe { block.to.part((slice * height.extent + h) * width.extent + w, len) };
                 write_line(block.write, values, to);
             }

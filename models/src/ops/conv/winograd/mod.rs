@@ -84,15 +84,14 @@ pub(super) fn convolve(
     if tiling.deep() {
         return convolve_deep(tiling, source, (weights, keep), bias, to, write);
     }
-    let few =
-        tiling.lines * tiling.tiles[1] <= FEW_TILES && tiling.weights() > MANY_WEIGHTS && keep.is_none();
+    let few = tiling.lines * tiling.tiles[1] <= FEW_TILES && tiling.weights() > MANY_WEIGHTS;
     let lines = if few { tiling.lines } else { tiling.lines_at_once() };
     let block = |at: usize| {
         let lines = at * lines..((at + 1) * lines).min(tiling.lines);
         Block::new(tiling, lines, source, bias, (to, write))
     };
     if few {
-        return convolve_few(&block(0), weights);
+        return convolve_few(&block(0), (weights, keep));
     }
     with_weights(tiling, (weights, keep), |transformed| {
         (0..tiling.lines.div_ceil(lines)).into_par_iter().for_each(|at| {
@@ -172,26 +171,35 @@ fn transform_all(block: &Block<'_>, inputs: &mut [f32]) {
     });
 }
 
-/// Convolves all tiles as one block, divided by outputs: each weight is used as soon as it is transformed.
-fn convolve_few(block: &Block<'_>, weights: &Weights<'_>) {
+/// Convolves all tiles as one block, divided by outputs: each weight is used as soon as it is transformed, if it is not
+/// kept.
+fn convolve_few(block: &Block<'_>, (weights, keep): (&Weights<'_>, Option<&Packed>)) {
     let tiling = block.tiling;
     let chunk = tiling.whole((tiling.panels() / TASKS).clamp(1, 4));
-    with_scratch(block.inputs_len(), |inputs| {
-        transform_all(block, inputs);
+    let multiply = |inputs: &[f32], kept: Option<&[f32]>| {
         (0..tiling.panels().div_ceil(chunk))
             .into_par_iter()
             .for_each(|task| {
                 let panels = task * chunk..((task + 1) * chunk).min(tiling.panels());
-                with_scratch(chunk * tiling.panel(), |transformed| {
-                    for (panel, to) in panels.clone().zip(transformed.chunks_exact_mut(tiling.panel())) {
+                let len = if kept.is_some() { 0 } else { chunk * tiling.panel() };
+                with_scratch(len, |made| {
+                    for (panel, to) in panels.clone().zip(made.chunks_exact_mut(tiling.panel())) {
                         transform_weights(tiling, weights, panel, to);
                     }
+                    let transformed = kept.map_or(&*made, |kept| &kept[panels.start * tiling.panel()..]);
                     with_scratch(block.work_len(chunk), |work| {
                         multiply::multiply(block, panels.clone(), transformed, inputs, work);
                         block::transform_outputs(block, panels, work);
                     });
                 });
             });
+    };
+    with_scratch(block.inputs_len(), |inputs| {
+        transform_all(block, inputs);
+        match keep {
+            Some(_) => with_weights(tiling, (weights, keep), |kept| multiply(inputs, Some(kept))),
+            None => multiply(inputs, None),
+        }
     });
 }
 

@@ -2,7 +2,10 @@
 
 use std::ops::Range;
 
-use super::{INPUTS, KERNEL, SAMPLE, transform::OUT};
+use super::{
+    INPUTS, KERNEL, SAMPLE,
+    transform::{OUT, SIDE},
+};
 use crate::ops::conv::{
     gemm::{COLUMNS, ROWS},
     geometry::Sizes,
@@ -19,7 +22,7 @@ const FEW_OF_TWO: usize = 64;
 pub(super) const PHASES: usize = 2;
 
 /// What the taps of one phase meet on an axis: `count` numbers of the source, every `step`th from `first` on.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Met {
     pub first: usize,
     pub step: usize,
@@ -72,7 +75,7 @@ impl Side {
             axes,
             fan,
             low,
-            taps: taps / axes[0].step.max(1),
+            taps: taps / axes[0].step,
             met: std::array::from_fn(|phase| Met::of(&axes[0], low + phase as isize)),
         }
     }
@@ -83,20 +86,20 @@ impl Side {
         let there = (0..axis.taps as isize).contains(&tap);
         there.then(|| axis.first + axis.every * tap.unsigned_abs())
     }
-    /// The frequency at which the kernel of a phase of the outputs is zero, if its first or its last weight is: that of
-    /// the points 0 and ∞.
+    /// The frequency at which the kernel of a phase of the outputs, of two weights among three, is zero: that of the
+    /// point 0 if the first is missing, or of ∞.
     fn nothing(&self, output: usize) -> Option<usize> {
-        let missing = |i| self.axes[0].step == 1 && self.in_kernel(output, 0, i).is_none();
-        match (missing(0), missing(self.taps - 1)) {
+        let missing = |i| self.taps == 3 && self.in_kernel(output, 0, i).is_none();
+        match (missing(0), missing(2)) {
             (true, _) => Some(0),
-            (_, true) => Some(OUT + self.taps - 2),
+            (_, true) => Some(SIDE - 1),
             _ => None,
         }
     }
     /// Whether two or three neighbours are met in each phase, near the edges.
     fn suits(&self, wraps: bool) -> bool {
         let [axis, other] = &self.axes;
-        let few = |axis: &Axis| axis.step > 0 && matches!(axis.taps / axis.step, 2 | 3);
+        let few = |axis: &Axis| matches!(axis.taps / axis.step, 2 | 3);
         let neighbours = few(axis) && few(other) && axis.taps.is_multiple_of(axis.step) && self.taps <= 3;
         let whole = !wraps || axis.source.is_multiple_of(axis.step);
         let phases = axis.step <= PHASES && axis.spread == self.fan;
@@ -158,9 +161,11 @@ impl Tiling {
         let two = self.sides[0].taps == 2 && self.fan() == 1;
         let enough = if two { FEW_OF_TWO } else { FEW };
         let many = weights.groups == 1 && weights.sources.min(weights.rows) >= enough;
-        let flat = !two || self.walk.axes[0].taps == 1;
+        let depth = &self.walk.axes[0];
+        let there = depth.positions > 0 && depth.taps > 0;
+        let flat = !two || depth.taps == 1;
         let alike = self.sides[0].taps == self.sides[1].taps;
-        small && many && flat && alike && self.sides.iter().all(|side| side.suits(self.walk.wraps))
+        small && many && there && flat && alike && self.sides.iter().all(|side| side.suits(self.walk.wraps))
     }
     /// Phases of the outputs: each has panels of its own.
     pub(super) fn fan(&self) -> usize {
@@ -178,9 +183,12 @@ impl Tiling {
     }
     /// Whether the weights of a panel are zero at a frequency.
     pub(super) fn nothing(&self, panel: usize, frequency: usize) -> bool {
+        if self.fan() == 1 {
+            return false;
+        }
         let (_, phase) = self.rows(panel);
         let at = [frequency / self.side(), frequency % self.side()];
-        self.fan() > 1 && (0..2).any(|side| self.sides[side].nothing(phase[side]) == Some(at[side]))
+        (0..2).any(|side| self.sides[side].nothing(phase[side]) == Some(at[side]))
     }
     /// Whether the kernel is one of three by three, where so many multiplications are saved that no other way is faster.
     pub(in super::super) fn three(&self) -> bool {
@@ -252,7 +260,7 @@ impl Tiling {
         let mut walk = self.walk;
         let depth = &mut walk.axes[0];
         (depth.positions, depth.extent, depth.taps) = (depth.source, depth.source, 1);
-        (depth.offset, depth.first, depth.every) = (0, 0, 1);
+        (depth.step, depth.offset, depth.first, depth.every) = (1, 0, 0, 1);
         Self {
             walk,
             lines: walk.batch * walk.axes[0].positions * self.tiles[0],
