@@ -189,12 +189,15 @@ fn densities<'a>(
     }
 }
 
+/// Of flow matching: the edges of the squares take longer.
+fn steps(toy: Toy) -> usize {
+    if toy == Toy::Checkerboard { 16_000 } else { 8000 }
+}
+
 fn flow_matching(toy: Toy) {
     let case = Case::new(toy);
     let matching = Matching::default();
-    // The edges of the squares take longer.
-    let steps = if toy == Toy::Checkerboard { 16_000 } else { 8000 };
-    let network = matched(&case, &matching, &[128; 4], steps);
+    let network = matched(&case, &matching, &[128; 4], steps(toy));
     let flow =
         NetworkPredictor::new(&network, &Cpu::default(), VECTOR, matching.path, matching.target).unwrap();
     let samples = generate(&flow, 5000, Solver::Heun, 50, 1).unwrap().values;
@@ -281,7 +284,7 @@ fn spline(toy: Toy) {
 /// FFJORD goes on from a network that flow matching has trained: from a random one, the time is too short.
 fn ffjord(toy: Toy) {
     let case = Case::new(toy);
-    let mut network = matched(&case, &Matching::default(), &[64; 4], 8000);
+    let mut network = matched(&case, &Matching::default(), &[64; 4], steps(toy));
     let [training, validation] = case.examples();
     let likelihood = Ffjord {
         steps: 8,
@@ -293,7 +296,7 @@ fn ffjord(toy: Toy) {
         batch_size: 256,
         warmup_steps: 20,
         ema_decay: 0.95,
-        ..trainer(if toy == Toy::Checkerboard { 1000 } else { 150 }, 1e-3)
+        ..trainer(if toy == Toy::Checkerboard { 250 } else { 150 }, 1e-3)
     };
     likelihood
         .train(
