@@ -203,8 +203,9 @@ pub trait Module<D: Device> {
     /// [`Reduced`](Arithmetic::Reduced) where it has no instructions for bf16.
     ///
     /// Norms, attention and activations stay in single precision. Weights that are [frozen](Self::freeze) are kept in
-    /// the order in which they are used: in `Reduced` as bf16, half their bytes more; in `Full` up to as many again; and four
-    /// times for kernels of three by three of small layers, in either where tiles are faster.
+    /// the order in which they are used: in `Reduced` as bf16, half their bytes more; in `Full` up to as many again. Where
+    /// tiles are faster, a layer keeps four times its bytes for kernels of three by three, and six to nine for those of four
+    /// by four that move by two, up to 16 MB each way.
     ///
     /// ```
     /// use armilla_models::{Cpu, Field, Module, nets::{Architecture, Conditioned, Network}, ops::conv::Arithmetic};

@@ -1,9 +1,6 @@
 //! Record convolutions.
 
-use dfdx::{
-    shapes::HasShape,
-    tensor::{Cpu, SplitTape, Tape, ZerosTensor},
-};
+use dfdx::tensor::{Cpu, SplitTape, Tape};
 
 use super::{onto, record, zeros};
 use crate::{
@@ -17,6 +14,7 @@ use crate::{
             cpu::{self, How},
             geometry::Sizes,
         },
+        shared::with_scratch,
     },
     parameter::Parameter,
 };
@@ -74,9 +72,10 @@ pub(super) fn convolve<T: Tape<f32, Cpu>>(
             })?;
         }
         if transposed {
-            let mut of_x = x.device().try_zeros_like(x.shape())?;
-            cpu::forward(dy, values(&weight), None, &sizes, how, values_mut(&mut of_x));
-            return onto(gradients, &x, |dx| plus(dx, values(&of_x)));
+            return with_scratch(values(&x).len(), |of_x| {
+                cpu::forward(dy, values(&weight), None, &sizes, how, of_x);
+                onto(gradients, &x, |dx| plus(dx, of_x))
+            });
         }
         onto(gradients, &x, |dx| {
             cpu::backward_input(dy, values(&weight), None, &sizes, how, dx, true);

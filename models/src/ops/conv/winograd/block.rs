@@ -121,6 +121,20 @@ fn transform_inputs_body<const FMA: bool>(
     inputs: Parts<'_, f32>,
     work: &mut [f32],
 ) {
+    match block.tiling.side() {
+        SIDE => transform_terms::<FMA, SIDE>(block, terms, inputs, work),
+        _ => transform_terms::<FMA, FIVE>(block, terms, inputs, work),
+    }
+}
+
+/// Transforms terms to tiles with `SIDES` frequencies each way.
+#[inline(always)]
+fn transform_terms<const FMA: bool, const SIDES: usize>(
+    block: &Block<'_>,
+    terms: Range<usize>,
+    inputs: Parts<'_, f32>,
+    work: &mut [f32],
+) {
     let (halves, zeros) = work.split_at_mut(SIDE * LINES * block.half());
     let zeros = &mut zeros[..block.tiling.walk.axes[2].source];
     zeros.fill(0.0);
@@ -132,15 +146,9 @@ fn transform_inputs_body<const FMA: bool>(
             let met = [0, 1].map(|side| block.tiling.sides[side].met[phases[side]]);
             for (n, place) in places.iter().enumerate() {
                 let rows = rows_met(block, (tap, source), met[0], *place, zeros);
-                match block.tiling.side() {
-                    SIDE => transform_down::<FMA, SIDE>(block, rows, met[1], n, halves),
-                    _ => transform_down::<FMA, FIVE>(block, rows, met[1], n, halves),
-                }
+                transform_down::<FMA, SIDES>(block, rows, met[1], n, halves);
             }
-            match block.tiling.side() {
-                SIDE => transform_across::<FMA, SIDE>(block, (term, first), &groups, halves, inputs),
-                _ => transform_across::<FMA, FIVE>(block, (term, first), &groups, halves, inputs),
-            }
+            transform_across::<FMA, SIDES>(block, (term, first), &groups, halves, inputs);
         }
     }
 }
